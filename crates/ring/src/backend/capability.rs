@@ -1,0 +1,224 @@
+//! What this kernel can do, learned by *running* operations, once per process.
+//!
+//! Sandboxes accept the set-up of a ring and fail its operations; distributions patch
+//! kernels. So nothing is inferred from a version number.
+
+#![allow(unsafe_code, reason = "drives a scratch ring by hand")]
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use io_uring::squeue::Entry;
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, opcode};
+
+use crate::error;
+use crate::pool::GroupMemory;
+
+/// What the kernel can do for us; in brackets the version that brought it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// One poll that completes again and again (5.13).
+    pub poll_multi: bool,
+    /// Rings of buffers that the kernel picks from (5.19).
+    pub buffer_groups: bool,
+    /// One accept that takes connections again and again (5.19).
+    pub accept_multi: bool,
+    /// One receive that completes again and again (6.0).
+    pub recv_multi: bool,
+    /// Completions posted to another ring (5.18).
+    pub msg_ring: bool,
+    /// Zero-copy send (6.0).
+    pub send_zc: bool,
+    /// One receive that fills several buffers (6.10).
+    pub bundles: bool,
+    /// One buffer that serves several receives (6.12).
+    pub incremental: bool,
+    /// A wait for many completions that gives up early (6.12).
+    pub min_wait: bool,
+}
+
+static PROBED: OnceLock<Capabilities> = OnceLock::new();
+static LISTENERS: AtomicU32 = AtomicU32::new(0);
+
+impl Capabilities {
+    /// Runs each operation on a scratch ring. The answer is kept for the process.
+    ///
+    /// # Errors
+    /// If no ring can be had, or a ring on which even a nop fails: the errno, and advice.
+    pub fn probe() -> io::Result<Self> {
+        if let Some(known) = PROBED.get() {
+            return Ok(*known);
+        }
+        let capabilities = Scratch::new()?.run()?;
+        Ok(*PROBED.get_or_init(|| capabilities))
+    }
+}
+
+/// The kernel's own name for itself, such as `6.18.2`.
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Long enough for a loaded machine; an operation that hangs is one that does not work.
+const PATIENCE: Duration = Duration::from_secs(2);
+const INCREMENTAL: u16 = 2;
+
+struct Scratch {
+    ring: IoUring,
+}
+
+impl Scratch {
+    fn new() -> io::Result<Self> {
+        let (ring, _) =
+            crate::backend::uring::setup::build(crate::backend::uring::setup::Setup { entries: 8 })?;
+        Ok(Self { ring })
+    }
+
+    fn run(mut self) -> io::Result<Capabilities> {
+        let nop = self.first_result(opcode::Nop::new().build())?;
+        if nop < 0 {
+            let error = io::Error::from_raw_os_error(-nop);
+            return Err(error::named(
+                "the first operation on a ring",
+                "a sandbox allows the ring but not its use",
+                error,
+            ));
+        }
+        let mut supported = io_uring::Probe::new();
+        let probed = self.ring.submitter().register_probe(&mut supported).is_ok();
+        let bundles = self.ring.params().is_feature_recvsend_bundle();
+        let min_wait = self.ring.params().is_feature_min_timeout();
+        let ring_fd = Fd(self.ring.as_raw_fd());
+        let buffer_groups = self.group_works(0).is_some_and(|memory| {
+            self.close_group(memory);
+            true
+        });
+        Ok(Capabilities {
+            poll_multi: self.poll_multi_works(),
+            buffer_groups,
+            accept_multi: self.accept_multi_works().unwrap_or(false),
+            recv_multi: self.recv_multi_works().unwrap_or(false),
+            // The message itself arrives as a completion, too; either is good news.
+            msg_ring: self.first_result(opcode::MsgRingData::new(ring_fd, 0, 1, None).build())? >= 0,
+            send_zc: probed && supported.is_supported(opcode::SendZc::CODE),
+            bundles: bundles && buffer_groups,
+            incremental: self.group_works(INCREMENTAL).is_some_and(|memory| {
+                self.close_group(memory);
+                true
+            }),
+            min_wait,
+        })
+    }
+
+    fn poll_multi_works(&mut self) -> bool {
+        let Ok((ours, theirs)) = UnixStream::pair() else { return false };
+        drop(theirs);
+        let poll = opcode::PollAdd::new(Fd(ours.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
+        self.first_result(poll).is_ok_and(|result| result >= 0)
+    }
+
+    fn accept_multi_works(&mut self) -> io::Result<bool> {
+        let number = LISTENERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("coronet-probe-{}-{number}", std::process::id());
+        let address = SocketAddr::from_abstract_name(name)?;
+        let listener = UnixListener::bind_addr(&address)?;
+        let _client = UnixStream::connect_addr(&address)?;
+        let accepted = self.first_result(opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).build())?;
+        if accepted >= 0 {
+            // SAFETY: [fd-adopted] the kernel just gave this descriptor to us, and to nobody else.
+            drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(accepted) });
+        }
+        Ok(accepted >= 0)
+    }
+
+    fn recv_multi_works(&mut self) -> io::Result<bool> {
+        let (ours, mut theirs) = UnixStream::pair()?;
+        io::Write::write_all(&mut theirs, b"x")?;
+        let Some(memory) = self.group_works(0) else { return Ok(false) };
+        let received = self.first_result(opcode::RecvMulti::new(Fd(ours.as_raw_fd()), 0).build());
+        self.close_group(memory);
+        Ok(received? == 1)
+    }
+
+    fn group_works(&mut self, flags: u16) -> Option<GroupMemory> {
+        let memory = GroupMemory::new(1, 4096).ok()?;
+        memory.write_entry(0, 0);
+        memory.publish(1);
+        let submitter = self.ring.submitter();
+        // SAFETY: [group-mapped] `close_group` drops the memory after the kernel let go of it.
+        let registered =
+            unsafe { submitter.register_buf_ring_with_flags(memory.ring_address(), 1, 0, flags) };
+        registered.is_ok().then_some(memory)
+    }
+
+    fn close_group(&mut self, memory: GroupMemory) {
+        if self.ring.submitter().unregister_buf_ring(0).is_err() {
+            std::mem::forget(memory);
+        }
+    }
+
+    /// The first result of one operation, which is over when this returns.
+    fn first_result(&mut self, entry: Entry) -> io::Result<i32> {
+        const OP: u64 = 2;
+        const CANCEL: u64 = 3;
+        self.push(entry.user_data(OP));
+        let mut first = None;
+        let mut cancelled = false;
+        loop {
+            let timespec = Timespec::from(PATIENCE);
+            let entered = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec));
+            if let Err(error) = entered
+                && error.raw_os_error() != Some(libc::EINTR)
+            {
+                return Err(error::named(
+                    "io_uring_enter",
+                    "a sandbox allows the ring but not its use",
+                    error,
+                ));
+            }
+            let mut over = false;
+            for done in self.ring.completion() {
+                if done.user_data() == OP {
+                    first.get_or_insert(done.result());
+                    over = !io_uring::cqueue::more(done.flags());
+                }
+            }
+            if over {
+                return Ok(first.expect("it completed"));
+            }
+            if first.is_some() && !cancelled {
+                cancelled = true;
+                self.push(opcode::AsyncCancel::new(OP).build().user_data(CANCEL));
+            }
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        // SAFETY: [entry-lent] it lends descriptors, and a group that outlives it; `first_result` waits for its end.
+        let pushed = unsafe { self.ring.submission().push(&entry) };
+        pushed.expect("the queue is empty between operations");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_capabilities_imply_those_they_stand_on() {
+        let Ok(found) = Capabilities::probe() else {
+            println!("SKIP newer_capabilities_imply_those_they_stand_on: no io_uring here");
+            return;
+        };
+        assert!(!found.incremental || found.buffer_groups);
+        assert!(!found.bundles || found.recv_multi);
+        assert!(!found.recv_multi || found.poll_multi);
+    }
+}

@@ -1,0 +1,106 @@
+//! What carries requests out: io_uring, or anything else that keeps this contract.
+//!
+//! 1. Exactly one *last* completion (without `MORE`) per accepted request.
+//! 2. After it, lent memory is never touched.
+//! 3. `cancel` is a hint; the last completion still comes.
+//! 4. A count never exceeds the span it was given.
+//! 5. `park` returns at the deadline, on unpark, or with a completion.
+//! 6. `submit` never reports a completion itself; `park` does.
+
+mod capability;
+pub(crate) mod select;
+pub(crate) mod uring;
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use crate::completion::Completion;
+use crate::pool::{GroupId, GroupMemory};
+use crate::token::Token;
+pub use capability::{Capabilities, kernel_release};
+
+pub use crate::lifecycle::contract::Lent;
+pub use select::Preference;
+pub use uring::unpark::Unparker;
+
+/// Whether a backend took an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Submitted {
+    /// It is in flight.
+    Accepted,
+    /// There is no room: turn, and offer it again. Nothing of it was taken.
+    Full,
+}
+
+/// Completions of one `park`, in the order they were posted.
+pub type Batch = Vec<(Token, Completion)>;
+
+/// The numbered contract of the module page, as a trait.
+pub trait Backend {
+    /// Starts `lent`; its completions will carry `token`.
+    fn submit(&mut self, token: Token, lent: Lent) -> Submitted;
+
+    /// Asks for an early end of `token`.
+    fn cancel(&mut self, token: Token) -> Submitted;
+
+    /// Hands over what was submitted, waits, and collects. `None` waits without limit,
+    /// zero does not wait.
+    ///
+    /// # Errors
+    /// Only if the backend cannot go on at all; what is transient is retried by the next call.
+    fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()>;
+
+    /// True if a `park` that does not wait could achieve something.
+    fn has_pending(&mut self) -> bool;
+
+    /// What ends a `park` from another thread.
+    fn unparker(&self) -> Unparker;
+
+    /// Lets requests pick buffers from `memory`, which stays mapped until after `close_group`
+    /// or for ever.
+    ///
+    /// # Errors
+    /// `Unsupported` where the kernel has no such groups.
+    fn open_group(&mut self, group: GroupId, memory: &GroupMemory, incremental: bool) -> io::Result<()>;
+
+    /// No request picks from it any more.
+    fn close_group(&mut self, group: GroupId);
+
+    /// Readable while there is something to collect.
+    fn as_fd(&self) -> BorrowedFd<'_>;
+
+    /// Which backend this is, and why.
+    fn report(&self) -> &BackendReport;
+
+    /// System calls so far, and how often the completion queue overflowed.
+    fn counters(&self) -> Counters;
+}
+
+/// What a backend counts by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// System calls that submitted, waited or both.
+    pub enters: u64,
+    /// Times that the completion queue was found overflowed.
+    pub cq_overflows: u64,
+}
+
+/// Which backend runs, and why. Displays as one line.
+#[derive(Clone, Debug)]
+pub struct BackendReport {
+    /// `io_uring`, or the name of another backend.
+    pub name: &'static str,
+    /// The reason, and what was set up.
+    pub why: String,
+    /// What the kernel can do for it.
+    pub capabilities: Capabilities,
+}
+
+impl fmt::Display for BackendReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.why)
+    }
+}

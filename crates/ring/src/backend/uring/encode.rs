@@ -1,0 +1,64 @@
+//! From a request to a submission entry. One arm per request, and no other.
+
+use std::os::fd::{AsRawFd, IntoRawFd};
+
+use io_uring::squeue::Entry;
+use io_uring::{opcode, types};
+
+use crate::request::Request;
+
+/// Fills the entry for `request`.
+///
+/// Call it only when the entry is going to be published: a `Close` gives its
+/// descriptor away here.
+pub(crate) fn encode(request: Request<'static>) -> Entry {
+    let fd = |fd: std::os::fd::BorrowedFd<'_>| types::Fd(fd.as_raw_fd());
+    match request {
+        Request::Nop => opcode::Nop::new().build(),
+        Request::Accept { listener } => {
+            opcode::Accept::new(fd(listener), std::ptr::null_mut(), std::ptr::null_mut())
+                .flags(libc::SOCK_CLOEXEC)
+                .build()
+        }
+        Request::AcceptMulti { listener } => {
+            opcode::AcceptMulti::new(fd(listener)).flags(libc::SOCK_CLOEXEC).build()
+        }
+        Request::Connect { socket, address } => {
+            opcode::Connect::new(fd(socket), address.as_ptr().cast(), address.len()).build()
+        }
+        Request::Recv { socket, into, flags } => {
+            opcode::Recv::new(fd(socket), into.as_mut_ptr(), into.len()).flags(flags).build()
+        }
+        Request::RecvMulti { socket, group, bundle: false } => {
+            opcode::RecvMulti::new(fd(socket), group.to_raw()).build()
+        }
+        Request::RecvMulti { socket, group, bundle: true } => {
+            opcode::RecvMultiBundle::new(fd(socket), group.to_raw()).build()
+        }
+        Request::Send { socket, from, flags } => {
+            opcode::Send::new(fd(socket), from.as_ptr(), from.len()).flags(flags | libc::MSG_NOSIGNAL).build()
+        }
+        Request::SendMessage { socket, message, flags } => opcode::SendMsg::new(fd(socket), message.as_ptr())
+            .flags((flags | libc::MSG_NOSIGNAL) as u32)
+            .build(),
+        Request::Close { fd } => {
+            let fd = fd.take().expect("a close owns its descriptor until it is accepted");
+            opcode::Close::new(types::Fd(fd.into_raw_fd())).build()
+        }
+        Request::Timeout { after } => opcode::Timeout::new(after.as_kernel()).build(),
+        Request::Poll { fd: target, events } => opcode::PollAdd::new(fd(target), events).build(),
+        Request::PollMulti { fd: target, events } => {
+            opcode::PollAdd::new(fd(target), events).multi(true).build()
+        }
+        Request::Cancel { target } => opcode::AsyncCancel::new(target.to_raw()).build(),
+        Request::MsgRing { ring, result, user_data } => {
+            opcode::MsgRingData::new(fd(ring), result, user_data, None).build()
+        }
+        Request::Read { file, into, at } => {
+            opcode::Read::new(fd(file), into.as_mut_ptr(), into.len()).offset(at).build()
+        }
+        Request::Write { file, from, at } => {
+            opcode::Write::new(fd(file), from.as_ptr(), from.len()).offset(at).build()
+        }
+    }
+}

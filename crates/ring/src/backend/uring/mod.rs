@@ -1,0 +1,240 @@
+//! io_uring: one ring, used by the one thread that made it.
+//!
+//! Invariants:
+//!
+//! - `[entry-lent]` An entry is published only for a [`Lent`] request, whose memory is
+//!   pinned by its slot until the last completion, or for the ring's own wake-up poll
+//!   and cancels, which lend none.
+//! - `[group-mapped]` See `pool/mod.rs`.
+
+#![allow(unsafe_code, reason = "publishes entries, enters the kernel, and registers buffer rings")]
+
+pub(crate) mod encode;
+pub(crate) mod setup;
+pub(crate) mod unpark;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, opcode, squeue};
+
+use crate::backend::capability::{self, Capabilities};
+use crate::backend::uring::encode::encode;
+use crate::backend::uring::setup::{Rung, Setup};
+use crate::backend::uring::unpark::Unparker;
+use crate::backend::{Backend, BackendReport, Batch, Counters, Lent, Submitted};
+use crate::completion::Completion;
+use crate::error;
+use crate::pool::{GroupId, GroupMemory};
+use crate::token::Token;
+
+/// The poll on the eventfd that ends a park.
+const WAKE: Token = Token::internal(0);
+/// Answers to cancels. The target's own completion is the one that counts.
+const CANCEL: Token = Token::internal(1);
+/// `IORING_ENTER_GETEVENTS`: a plain submit runs no deferred work.
+const GETEVENTS: u32 = 1;
+/// `IORING_ENTER_EXT_ARG`
+const EXT_ARG: u32 = 1 << 3;
+/// `IOU_PBUF_RING_INC`
+const INCREMENTAL: u16 = 2;
+
+/// One ring.
+pub(crate) struct Uring {
+    ring: IoUring,
+    rung: Rung,
+    unparker: Unparker,
+    /// The wake-up poll is in the kernel.
+    wake_armed: bool,
+    report: BackendReport,
+    counters: Counters,
+    overflows_seen: u32,
+}
+
+impl Uring {
+    /// Sets up a ring of this size.
+    pub(crate) fn open(setup: Setup, capabilities: Capabilities) -> io::Result<Self> {
+        let (ring, rung) = setup::build(setup)?;
+        if !ring.params().is_feature_ext_arg() {
+            let error = io::Error::from_raw_os_error(libc::ENOSYS);
+            return Err(error::named(
+                "io_uring_enter with a timeout",
+                "Linux 5.11 or newer is needed",
+                error,
+            ));
+        }
+        let params = ring.params();
+        let why = format!(
+            "{}, {} + {} entries, kernel {}; operations were run, not assumed",
+            rung.name,
+            params.sq_entries(),
+            params.cq_entries(),
+            capability::kernel_release(),
+        );
+        let report = BackendReport { name: "io_uring", why, capabilities };
+        let unparker = Unparker::new()?;
+        let mut this = Self {
+            ring,
+            rung,
+            unparker,
+            wake_armed: false,
+            report,
+            counters: Counters::default(),
+            overflows_seen: 0,
+        };
+        this.arm_wake();
+        Ok(this)
+    }
+
+    fn arm_wake(&mut self) {
+        let eventfd = Fd(self.unparker.as_fd().as_raw_fd());
+        let multi = self.report.capabilities.poll_multi;
+        let entry = opcode::PollAdd::new(eventfd, libc::POLLIN as u32).multi(multi).build();
+        self.wake_armed = self.publish(entry.user_data(WAKE.to_raw())) == Submitted::Accepted;
+    }
+
+    fn publish(&mut self, entry: squeue::Entry) -> Submitted {
+        let mut queue = self.ring.submission();
+        // SAFETY: [entry-lent] every caller passes an entry of a `Lent` request or one that lends nothing.
+        match unsafe { queue.push(&entry) } {
+            Ok(()) => Submitted::Accepted,
+            Err(_) => Submitted::Full,
+        }
+    }
+
+    fn is_full(&mut self) -> bool {
+        self.ring.submission().is_full()
+    }
+
+    /// One system call: submit everything, wait for `want` completions or until the timeout.
+    fn enter(&mut self, entries: u32, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        self.counters.enters += 1;
+        let submitter = self.ring.submitter();
+        let entered = match timeout {
+            Some(timeout) if want > 0 => {
+                let timespec = Timespec::from(timeout);
+                let args = SubmitArgs::new().timespec(&timespec);
+                // SAFETY: [entry-lent] `args` matches EXT_ARG and outlives the call; the entries were published above.
+                unsafe { submitter.enter(entries, want, GETEVENTS | EXT_ARG, Some(&args)) }
+            }
+            // SAFETY: [entry-lent] no argument; the entries were published above.
+            _ => unsafe { submitter.enter::<libc::sigset_t>(entries, want, GETEVENTS, None) },
+        };
+        let Err(failure) = entered else { return Ok(()) };
+        match failure.raw_os_error() {
+            // A signal, or the deadline: the caller looks at the clock.
+            Some(libc::EINTR | libc::ETIME) => Ok(()),
+            // Reap first, try again: what was not consumed is still in the queue.
+            Some(libc::EAGAIN | libc::EBUSY) => Ok(()),
+            _ => Err(error::named("io_uring_enter", "", failure)),
+        }
+    }
+
+    fn reap(&mut self, batch: &mut Batch) {
+        let mut wake_ended = false;
+        let mut queue = self.ring.completion();
+        for entry in &mut queue {
+            let token = Token::from_raw(entry.user_data());
+            if token.is_internal() {
+                wake_ended |= token == WAKE && !io_uring::cqueue::more(entry.flags());
+                continue;
+            }
+            batch.push((token, Completion::new(entry.result(), entry.flags())));
+        }
+        let overflow = queue.overflow();
+        drop(queue);
+        self.counters.cq_overflows += u64::from(overflow.wrapping_sub(self.overflows_seen));
+        self.overflows_seen = overflow;
+        if wake_ended {
+            // Reset before arming: an unpark in between is seen by the new poll.
+            self.unparker.reset();
+            self.wake_armed = false;
+        }
+    }
+}
+
+impl Backend for Uring {
+    fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
+        // Asked first, because encoding a close gives its descriptor away.
+        if self.is_full() {
+            return Submitted::Full;
+        }
+        let entry = encode(lent.into_request()).user_data(token.to_raw());
+        let submitted = self.publish(entry);
+        assert_eq!(submitted, Submitted::Accepted, "there was room");
+        submitted
+    }
+
+    fn cancel(&mut self, token: Token) -> Submitted {
+        self.publish(opcode::AsyncCancel::new(token.to_raw()).build().user_data(CANCEL.to_raw()))
+    }
+
+    fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
+        if !self.wake_armed {
+            self.arm_wake();
+        }
+        let queue = self.ring.submission();
+        let (entries, overflowed) = (queue.len() as u32, queue.cq_overflow());
+        // Without the flag of the deferred rungs nobody says whether work waits: then always ask.
+        let work_waits = !self.rung.flags_taskrun() || queue.taskrun() || overflowed;
+        drop(queue);
+        self.counters.cq_overflows += u64::from(overflowed);
+        let has_completions = !self.ring.completion().is_empty();
+        let want = u32::from(timeout != Some(Duration::ZERO) && !has_completions);
+        if entries > 0 || want > 0 || work_waits {
+            self.enter(entries, want, timeout)?;
+        }
+        self.reap(batch);
+        Ok(())
+    }
+
+    fn has_pending(&mut self) -> bool {
+        let queue = self.ring.submission();
+        let pending =
+            !queue.is_empty() || queue.taskrun() || queue.cq_overflow() || !self.rung.flags_taskrun();
+        drop(queue);
+        pending || !self.ring.completion().is_empty()
+    }
+
+    fn unparker(&self) -> Unparker {
+        self.unparker.clone()
+    }
+
+    fn open_group(&mut self, group: GroupId, memory: &GroupMemory, incremental: bool) -> io::Result<()> {
+        let flags = if incremental { INCREMENTAL } else { 0 };
+        let (address, entries) = (memory.ring_address(), memory.entries());
+        let submitter = self.ring.submitter();
+        // SAFETY: [group-mapped] the driver keeps `memory` until it closed the group, or for ever.
+        let registered =
+            unsafe { submitter.register_buf_ring_with_flags(address, entries, group.to_raw(), flags) };
+        registered.map_err(|error| {
+            error::named(
+                "io_uring_register of a buffer group",
+                "Linux 5.19 has them, 6.12 incremental ones",
+                error,
+            )
+        })
+    }
+
+    fn close_group(&mut self, group: GroupId) {
+        // It fails only for a group that does not exist.
+        let closed = self.ring.submitter().unregister_buf_ring(group.to_raw());
+        debug_assert!(closed.is_ok(), "{closed:?}");
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let fd = self.ring.as_raw_fd();
+        // SAFETY: [entry-lent] the ring owns its descriptor, and the borrow ends before the ring does.
+        unsafe { BorrowedFd::borrow_raw(fd) }
+    }
+
+    fn report(&self) -> &BackendReport {
+        &self.report
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,39 @@
+//! What ends a park from another thread: an eventfd that the ring polls.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// Ends the current or the next park of one driver. Cheap to clone, usable on any thread.
+///
+/// Outlives its driver: unparking one that is gone does nothing.
+#[derive(Clone, Debug)]
+pub struct Unparker(Arc<OwnedFd>);
+
+impl Unparker {
+    pub(crate) fn new() -> io::Result<Self> {
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self(Arc::new(fd)))
+    }
+
+    /// Ends the current or the next park. One system call.
+    pub fn unpark(&self) {
+        // The only failure is a full counter (2^64 - 2 unparks): then it is readable anyway.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Resets it. Only the one who parks does.
+    pub(crate) fn reset(&self) {
+        let mut count = [0_u8; 8];
+        // Not readable means already reset.
+        let _ = rustix::io::read(&*self.0, &mut count);
+    }
+}
+
+impl AsFd for Unparker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,92 @@
+//! What the kernel answers: a result, and flags that say what comes with it.
+
+use std::io;
+
+/// The operation is not over: more completions follow.
+pub(crate) const MORE: u32 = 1 << 1;
+/// A kernel-picked buffer comes with this completion; its number is in the upper half.
+pub(crate) const BUFFER: u32 = 1 << 0;
+/// More data waits in the socket.
+pub(crate) const SOCK_NONEMPTY: u32 = 1 << 2;
+/// The memory of a zero-copy send is back.
+pub(crate) const NOTIFICATION: u32 = 1 << 3;
+/// The kernel goes on filling this buffer (incremental groups).
+pub(crate) const BUFFER_MORE: u32 = 1 << 4;
+const BUFFER_SHIFT: u32 = 16;
+
+/// One answer to one operation. The flag bits are those of `io_uring_cqe`, on every backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The count or descriptor, or a negated errno.
+    pub result: i32,
+    /// `IORING_CQE_F_*`.
+    pub flags: u32,
+    /// Where the data of a kernel-picked buffer starts, in bytes; the driver fills it in.
+    pub(crate) offset: u32,
+}
+
+impl Completion {
+    /// A completion as a backend reports it.
+    pub const fn new(result: i32, flags: u32) -> Self {
+        Self { result, flags, offset: 0 }
+    }
+
+    /// A last completion that carries an error and nothing else.
+    pub const fn failed(errno: i32) -> Self {
+        Self::new(-errno, 0)
+    }
+
+    /// The count or descriptor, or the error with its errno.
+    ///
+    /// # Errors
+    /// The errno that the kernel reported.
+    pub fn value(&self) -> io::Result<u32> {
+        u32::try_from(self.result).map_err(|_| io::Error::from_raw_os_error(-self.result))
+    }
+
+    /// True while the operation goes on.
+    pub const fn has_more(&self) -> bool {
+        self.flags & MORE != 0
+    }
+
+    /// True if the socket held more data than was received.
+    pub const fn sock_nonempty(&self) -> bool {
+        self.flags & SOCK_NONEMPTY != 0
+    }
+
+    /// True for the notification that ends a zero-copy send.
+    pub const fn is_notification(&self) -> bool {
+        self.flags & NOTIFICATION != 0
+    }
+
+    /// The kernel-picked buffer that came along, also with an error.
+    pub const fn buffer(&self) -> Option<u16> {
+        if self.flags & BUFFER == 0 { None } else { Some((self.flags >> BUFFER_SHIFT) as u16) }
+    }
+
+    pub(crate) const fn buffer_goes_on(&self) -> bool {
+        self.flags & BUFFER_MORE != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_agree_with_the_io_uring_crate() {
+        let flags = BUFFER | MORE | (513 << BUFFER_SHIFT);
+        assert!(io_uring::cqueue::more(flags));
+        assert_eq!(io_uring::cqueue::buffer_select(flags), Some(513));
+        assert_eq!(Completion::new(0, flags).buffer(), Some(513));
+        assert!(io_uring::cqueue::sock_nonempty(SOCK_NONEMPTY));
+        assert!(io_uring::cqueue::notif(NOTIFICATION));
+        assert!(io_uring::cqueue::buffer_more(BUFFER_MORE));
+    }
+
+    #[test]
+    fn a_negative_result_is_the_errno() {
+        let error = Completion::failed(libc::EMFILE).value().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    }
+}

@@ -1,0 +1,82 @@
+//! What submits operations: cheap to clone, bound to the thread of its driver.
+
+use std::io;
+use std::rc::Rc;
+
+use crate::backend::{BackendReport, Capabilities, Unparker};
+use crate::future::OpFuture;
+use crate::op::{MultiOp, Op};
+use crate::pool::{Group, GroupConfig};
+use crate::shared::Shared;
+use crate::stats::Stats;
+use crate::stream::OpStream;
+
+/// Submits operations to one driver. `!Send`: a ring belongs to one thread.
+///
+/// ```compile_fail
+/// fn needs_send<T: Send>() {}
+/// needs_send::<coronet_ring::Handle>();
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Rc<Shared>,
+}
+
+impl Handle {
+    /// Starts an operation. It goes to the kernel with the next turn, polled or not.
+    ///
+    /// After the driver shut down, the future resolves with `ECANCELED` and the buffer.
+    pub fn submit<O: Op>(&self, op: O) -> OpFuture<O> {
+        let token = self.shared.submit(|table| table.insert(op));
+        OpFuture::new(self.shared.clone(), token)
+    }
+
+    /// Starts a multishot operation.
+    ///
+    /// # Panics
+    /// If its request is not a multishot one.
+    pub fn submit_multi<O: MultiOp>(&self, op: O) -> OpStream<O> {
+        let token = self.shared.submit(|table| table.insert_multi(op));
+        OpStream::new(self.shared.clone(), token)
+    }
+
+    /// Makes a group of buffers that the kernel picks from. It lives as long as the driver.
+    ///
+    /// # Errors
+    /// `InvalidInput` for sizes out of range, `Unsupported` or `InvalidInput` from a kernel
+    /// that has no such groups, `OutOfMemory`.
+    pub fn open_group(&self, config: GroupConfig) -> io::Result<Group> {
+        self.shared.open_group(config)
+    }
+
+    /// What the kernel can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.report().capabilities
+    }
+
+    /// Which backend this is, and why.
+    pub fn report(&self) -> BackendReport {
+        self.shared.report()
+    }
+
+    /// What ends a park of this driver from another thread.
+    pub fn unparker(&self) -> Unparker {
+        self.shared.unparker()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// True once the driver shut down.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Handle({})", self.report())
+    }
+}

@@ -1,0 +1,151 @@
+//! What the table may do with an operation whose type it has forgotten.
+
+#![allow(unsafe_code, reason = "calls an operation through a type-erased address")]
+
+use crate::completion::Completion;
+use crate::lifecycle::cell::Cell;
+use crate::op::{MultiOp, OnDrop, Op};
+use crate::request::Request;
+
+/// The functions of one operation type, and its policy.
+pub(crate) struct Contract {
+    request: unsafe fn(Cell) -> Request<'static>,
+    dispose_item: unsafe fn(Cell, Completion),
+    dispose_last: unsafe fn(Cell, Completion),
+    release: unsafe fn(Cell),
+    pub(crate) on_drop: OnDrop,
+    pub(crate) is_multishot: bool,
+}
+
+/// A request whose brand is gone: its memory is pinned by the slot it came from.
+pub struct Lent(Request<'static>);
+
+impl Lent {
+    /// # Safety
+    /// - All memory that `request` names stays where it is, and is touched by nobody
+    ///   else, until the last completion of its token. [loan-pinned]
+    unsafe fn new(request: Request<'static>) -> Self {
+        Self(request)
+    }
+
+    /// The work to do. What it points to may be touched until its last completion.
+    pub fn into_request(self) -> Request<'static> {
+        self.0
+    }
+
+    /// Looks at the work.
+    pub fn request(&self) -> &Request<'static> {
+        &self.0
+    }
+}
+
+impl Contract {
+    pub(crate) const fn of<O: Op>() -> &'static Self {
+        const {
+            &Self {
+                request: request_of::<O>,
+                // A one-shot has no items: an early result is kept, not disposed of.
+                dispose_item: |_, _| {},
+                dispose_last: finish_and_drop::<O>,
+                release: release::<O>,
+                on_drop: O::ON_DROP,
+                is_multishot: false,
+            }
+        }
+    }
+
+    pub(crate) const fn of_multi<O: MultiOp>() -> &'static Self {
+        const {
+            &Self {
+                request: request_of_multi::<O>,
+                dispose_item: drop_item::<O>,
+                dispose_last: drop_item_and_release::<O>,
+                release: release::<O>,
+                on_drop: OnDrop::Cancel,
+                is_multishot: true,
+            }
+        }
+    }
+
+    /// Lends what stands in `cell`.
+    ///
+    /// # Safety
+    /// - `cell` holds the operation of this contract. [cell-typed]
+    /// - Its slot pins it from now until its last completion. [loan-pinned]
+    pub(crate) unsafe fn lend(&self, cell: Cell) -> Lent {
+        // SAFETY: [cell-typed] passed on from the caller.
+        let request = unsafe { (self.request)(cell) };
+        assert_eq!(request.is_multishot(), self.is_multishot, "{request:?} from the wrong kind of operation");
+        // SAFETY: [loan-pinned] passed on from the caller.
+        unsafe { Lent::new(request) }
+    }
+
+    /// Gives back what one completion of a multishot owns.
+    ///
+    /// # Safety
+    /// - `cell` holds the operation of this contract. [cell-typed]
+    pub(crate) unsafe fn dispose_item(&self, cell: Cell, done: Completion) {
+        // SAFETY: [cell-typed] passed on from the caller.
+        unsafe { (self.dispose_item)(cell, done) }
+    }
+
+    /// Gives back what the last completion owns, and the operation. The cell is free afterwards.
+    ///
+    /// # Safety
+    /// - `cell` holds the operation of this contract, taken by nobody else. [cell-typed]
+    /// - The kernel is done with it. [loan-pinned]
+    pub(crate) unsafe fn dispose_last(&self, cell: Cell, done: Completion) {
+        // SAFETY: [cell-typed] [loan-pinned] passed on from the caller.
+        unsafe { (self.dispose_last)(cell, done) }
+    }
+
+    /// Drops an operation that owns no result. The cell is free afterwards.
+    ///
+    /// # Safety
+    /// - As for `dispose_last`. [cell-typed] [loan-pinned]
+    pub(crate) unsafe fn release(&self, cell: Cell) {
+        // SAFETY: [cell-typed] [loan-pinned] passed on from the caller.
+        unsafe { (self.release)(cell) }
+    }
+}
+
+unsafe fn request_of<O: Op>(cell: Cell) -> Request<'static> {
+    // SAFETY: [cell-typed] `Contract::of::<O>` is used for cells that hold an `O`.
+    let op = unsafe { cell.address::<O>() };
+    // SAFETY: [loan-pinned] not yet accepted, so nobody else looks at it; it stays until its last completion.
+    let op: &'static mut O = unsafe { &mut *op };
+    op.request()
+}
+
+unsafe fn request_of_multi<O: MultiOp>(cell: Cell) -> Request<'static> {
+    // SAFETY: [cell-typed] `Contract::of_multi::<O>` is used for cells that hold an `O`.
+    let op = unsafe { cell.address::<O>() };
+    // SAFETY: [loan-pinned] as for `request_of`.
+    let op: &'static mut O = unsafe { &mut *op };
+    op.request()
+}
+
+unsafe fn finish_and_drop<O: Op>(cell: Cell, done: Completion) {
+    // SAFETY: [cell-typed] [loan-pinned] the caller of `dispose_last` vouches for both.
+    let op = unsafe { cell.take::<O>() };
+    drop(op.finish(done));
+}
+
+unsafe fn drop_item<O: MultiOp>(cell: Cell, done: Completion) {
+    // SAFETY: [cell-typed] as for `request_of_multi`.
+    let op = unsafe { cell.address::<O>() };
+    // SAFETY: [loan-pinned] a multishot lends descriptors only, so a shared borrow meets no writer.
+    let op = unsafe { &*op };
+    drop(op.item(done));
+}
+
+unsafe fn drop_item_and_release<O: MultiOp>(cell: Cell, done: Completion) {
+    // SAFETY: [cell-typed] [loan-pinned] the caller of `dispose_last` vouches for both.
+    let op = unsafe { cell.take::<O>() };
+    drop(op.item(done));
+}
+
+unsafe fn release<O>(cell: Cell) {
+    // SAFETY: [cell-typed] [loan-pinned] the caller of `release` vouches for both.
+    drop(unsafe { cell.take::<O>() });
+}

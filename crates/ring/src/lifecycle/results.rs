@@ -1,0 +1,46 @@
+//! Completions that wait to be taken: nearly always none or one.
+
+use std::collections::VecDeque;
+
+use crate::completion::Completion;
+
+/// A queue whose first place costs no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    first: Option<Completion>,
+    rest: VecDeque<Completion>,
+}
+
+impl Results {
+    pub(crate) fn push(&mut self, done: Completion) {
+        if self.first.is_none() {
+            debug_assert!(self.rest.is_empty());
+            self.first = Some(done);
+        } else {
+            self.rest.push_back(done);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Completion> {
+        let oldest = self.first.take()?;
+        self.first = self.rest.pop_front();
+        Some(oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn completions_leave_in_the_order_they_came() {
+        let mut results = Results::default();
+        for result in 0..5 {
+            results.push(Completion::new(result, 0));
+        }
+        let taken: Vec<_> = std::iter::from_fn(|| results.pop()).map(|done| done.result).collect();
+        assert_eq!(taken, [0, 1, 2, 3, 4]);
+        results.push(Completion::new(9, 0));
+        assert_eq!(results.pop().map(|done| done.result), Some(9));
+    }
+}

@@ -1,0 +1,351 @@
+//! The table of operations: carries out what [`step`] decides.
+//!
+//! No function here drops an operation or a buffer, or calls a waker: whoever does so
+//! does it after the table is free again (see [`Parting`]).
+
+#![allow(unsafe_code, reason = "erases the life of a loan, and ends it: the one place where this happens")]
+
+use slab::Slab;
+use std::task::Waker;
+
+use crate::completion::Completion;
+use crate::lifecycle::cell::{Cell, Cells};
+use crate::lifecycle::contract::{Contract, Lent};
+use crate::lifecycle::results::Results;
+use crate::lifecycle::state::{Action, Event, State, step};
+use crate::op::{MultiOp, OnDrop, Op};
+use crate::pool::GroupId;
+use crate::token::Token;
+
+struct Slot {
+    state: State,
+    generation: u32,
+    /// Where kernel-picked buffers come from, and if they may come in bundles.
+    group: Option<(GroupId, bool)>,
+    contract: &'static Contract,
+    cell: Cell,
+    results: Results,
+    waker: Option<Waker>,
+}
+
+/// All operations of one driver.
+#[derive(Default)]
+pub(crate) struct Table {
+    slots: Slab<Slot>,
+    cells: Cells,
+    generations: u32,
+    /// Operations that the kernel has.
+    pub(crate) lent: usize,
+}
+
+/// An operation that leaves the table, to be dropped when the table is free.
+#[must_use]
+pub(crate) struct Parting {
+    contract: &'static Contract,
+    cell: Cell,
+    farewell: Farewell,
+}
+
+enum Farewell {
+    /// The kernel never saw it.
+    Unsent,
+    /// Its kept results, the last one behind the others.
+    Over(Results),
+    /// One item of a multishot that goes on.
+    Item(Completion),
+}
+
+impl Parting {
+    /// Drops what has to be dropped; the cell, if it is free now. Call it with the table free.
+    pub(crate) fn run(self) -> Option<Cell> {
+        let Self { contract, cell, farewell } = self;
+        match farewell {
+            Farewell::Unsent => {
+                // SAFETY: [cell-typed] the slot paired contract and cell, and is vacant; [loan-pinned] never lent.
+                unsafe { contract.release(cell) };
+                Some(cell)
+            }
+            Farewell::Over(mut results) => {
+                let mut last = results.pop();
+                while let Some(done) = last {
+                    last = results.pop();
+                    if last.is_some() && contract.is_multishot {
+                        // SAFETY: [cell-typed] the slot paired contract and cell, and is vacant.
+                        unsafe { contract.dispose_item(cell, done) };
+                    } else if last.is_none() {
+                        // SAFETY: [cell-typed] as above, taken once; [loan-pinned] the last completion has come.
+                        unsafe { contract.dispose_last(cell, done) };
+                        return Some(cell);
+                    }
+                }
+                // SAFETY: [cell-typed] as above; [loan-pinned] a multishot whose results were all taken.
+                unsafe { contract.release(cell) };
+                Some(cell)
+            }
+            Farewell::Item(done) => {
+                // SAFETY: [cell-typed] the operation stands until the partings of its batch have run, in order.
+                unsafe { contract.dispose_item(cell, done) };
+                None
+            }
+        }
+    }
+}
+
+/// What a completion leads to.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Outcome {
+    pub(crate) wake: Option<Waker>,
+    pub(crate) parting: Option<Parting>,
+}
+
+/// What one who waits gets.
+pub(crate) enum Taken<T> {
+    Ready(T),
+    Pending,
+    /// Pending, and the waker on file is another one.
+    Register,
+}
+
+/// What dropping a future leads to.
+#[must_use]
+pub(crate) enum Dropped {
+    /// The table goes on holding the operation.
+    Kept,
+    /// As `Kept`; ask the kernel to end it.
+    Cancel,
+    /// It leaves now.
+    Parts(Parting),
+}
+
+impl Table {
+    /// Moves an operation in; it is `Queued`.
+    pub(crate) fn insert<O: Op>(&mut self, op: O) -> Token {
+        self.insert_erased(op, Contract::of::<O>())
+    }
+
+    /// Moves a multishot in; it is `Queued`.
+    pub(crate) fn insert_multi<O: MultiOp>(&mut self, op: O) -> Token {
+        self.insert_erased(op, Contract::of_multi::<O>())
+    }
+
+    fn insert_erased<T: 'static>(&mut self, op: T, contract: &'static Contract) -> Token {
+        let cell = self.cells.get();
+        cell.put(op);
+        self.generations = self.generations.wrapping_add(1);
+        let generation = self.generations;
+        let slot = self.slots.insert(Slot {
+            state: State::Queued,
+            generation,
+            group: None,
+            contract,
+            cell,
+            results: Results::default(),
+            waker: None,
+        });
+        Token::new(u32::try_from(slot).expect("fewer than 2^32 operations"), generation)
+    }
+
+    /// Erases the life of the loan of a `Queued` operation. `None` if it is gone.
+    ///
+    /// Not yet in flight: [`Self::accepted`] says when the kernel has it.
+    pub(crate) fn lend(&mut self, token: Token) -> Option<Lent> {
+        let slot = live(&mut self.slots, token)?;
+        assert_eq!(slot.state, State::Queued, "{token:?} is lent twice");
+        // SAFETY: [cell-typed] the slot paired contract and cell in `insert_erased`; [loan-pinned] the slot is
+        // `Queued`, so nothing else reaches the cell until the kernel refused it or its last completion came.
+        let lent = unsafe { slot.contract.lend(slot.cell) };
+        let request = lent.request();
+        slot.group = request.group().map(|group| (group, request.is_bundle()));
+        Some(lent)
+    }
+
+    /// The kernel has it.
+    pub(crate) fn accepted(&mut self, token: Token) {
+        let slot = live(&mut self.slots, token).expect("lent just now");
+        let (next, action) = step(slot.state, Event::Accepted);
+        debug_assert_eq!(action, Action::Nothing);
+        slot.state = next.expect("accepted operations stay");
+        self.lent += 1;
+    }
+
+    /// The group whose buffers this operation's completions bring.
+    pub(crate) fn group_of(&self, token: Token) -> Option<(GroupId, bool)> {
+        let slot = self.slots.get(token.slot() as usize)?;
+        if slot.generation == token.generation() { slot.group } else { None }
+    }
+
+    /// Takes one completion in. `None` if its operation is long gone.
+    pub(crate) fn complete(&mut self, token: Token, done: Completion) -> Option<Outcome> {
+        let slot = live(&mut self.slots, token)?;
+        let event = match (done.has_more(), slot.contract.is_multishot) {
+            (true, true) => Event::Item,
+            (true, false) => Event::EarlyResult,
+            (false, _) => Event::Last,
+        };
+        let was_lent = slot.state != State::Queued;
+        let (next, action) = step(slot.state, event);
+        if event == Event::Last && was_lent {
+            self.lent -= 1;
+        }
+        let mut outcome = Outcome::default();
+        match action {
+            Action::DeliverAndWake => {
+                slot.results.push(done);
+                outcome.wake = slot.waker.take();
+            }
+            Action::Keep => slot.results.push(done),
+            // The result was kept; this completion only says that the memory is back.
+            Action::Wake => outcome.wake = slot.waker.take(),
+            Action::DisposeItem => {
+                let farewell = Farewell::Item(done);
+                outcome.parting = Some(Parting { contract: slot.contract, cell: slot.cell, farewell });
+            }
+            Action::DisposeAndRelease => {
+                // A kept early result is the result; the notification behind it owns nothing.
+                if !done.is_notification() {
+                    slot.results.push(done);
+                }
+                outcome.parting = Some(self.part(token));
+                return Some(outcome);
+            }
+            Action::Nothing
+            | Action::PopItem
+            | Action::ReleaseToCaller
+            | Action::ReleaseUnsent
+            | Action::RequestCancel => unreachable!("{action:?} answers no completion"),
+        }
+        slot.state = next.expect("the slot stays");
+        Some(outcome)
+    }
+
+    /// Hands out operation and result, once. The caller files its waker if asked to.
+    pub(crate) fn take<O: Op>(&mut self, token: Token, waker: &Waker) -> Taken<(O, Completion)> {
+        let slot = live(&mut self.slots, token).expect("[token-unique] the future holds the slot");
+        if slot.state != State::Ready {
+            return pending(slot, waker);
+        }
+        let (next, action) = step(slot.state, Event::Taken);
+        debug_assert!(next.is_none() && action == Action::ReleaseToCaller);
+        let done = slot.results.pop().expect("ready means a result");
+        let slot = self.slots.remove(token.slot() as usize);
+        // SAFETY: [cell-typed] `OpFuture<O>` is made with the token of an `O` only, and the slot is vacant now,
+        // so it is taken once; [loan-pinned] `Ready` means that the last completion has come.
+        let op = unsafe { slot.cell.take::<O>() };
+        self.cells.give_back(slot.cell);
+        debug_assert!(slot.waker.is_none(), "the last completion took it");
+        Taken::Ready((op, done))
+    }
+
+    /// Takes the result of an operation whose type is forgotten; the operation itself parts.
+    pub(crate) fn take_detached(&mut self, token: Token, waker: &Waker) -> Taken<(Completion, Parting)> {
+        let slot = live(&mut self.slots, token).expect("[token-unique] the future holds the slot");
+        if slot.state != State::Ready {
+            return pending(slot, waker);
+        }
+        let (next, action) = step(slot.state, Event::Taken);
+        debug_assert!(next.is_none() && action == Action::ReleaseToCaller);
+        let done = slot.results.pop().expect("ready means a result");
+        slot.results.push(done);
+        Taken::Ready((done, self.part(token)))
+    }
+
+    /// Hands out the next item of a multishot; `Ready(None)` once it is over, and the slot is vacant.
+    pub(crate) fn take_item<O: MultiOp>(
+        &mut self,
+        token: Token,
+        waker: &Waker,
+    ) -> Taken<Result<O::Item, Parting>> {
+        let slot = live(&mut self.slots, token).expect("[token-unique] the stream holds the slot");
+        if let Some(done) = slot.results.pop() {
+            // SAFETY: [cell-typed] `OpStream<O>` is made with the token of an `O` only.
+            let op = unsafe { slot.cell.address::<O>() };
+            // SAFETY: [loan-pinned] a multishot lends descriptors only, so a shared borrow meets no writer.
+            let op = unsafe { &*op };
+            return Taken::Ready(Ok(op.item(done)));
+        }
+        if slot.state == State::Ready {
+            return Taken::Ready(Err(self.part(token)));
+        }
+        pending(slot, waker)
+    }
+
+    /// The future is gone.
+    pub(crate) fn drop_future(&mut self, token: Token) -> (Dropped, Option<Waker>) {
+        let slot = live(&mut self.slots, token).expect("[token-unique] the future holds the slot");
+        let waker = slot.waker.take();
+        let (next, action) = step(slot.state, Event::Dropped);
+        let dropped = match action {
+            Action::ReleaseUnsent | Action::DisposeAndRelease => Dropped::Parts(self.part(token)),
+            Action::RequestCancel => {
+                slot.state = next.expect("orphans stay");
+                // Items that nobody took leave with the last completion, in order.
+                if slot.contract.on_drop == OnDrop::Cancel { Dropped::Cancel } else { Dropped::Kept }
+            }
+            Action::Nothing => {
+                slot.state = next.expect("orphans stay");
+                Dropped::Kept
+            }
+            Action::DeliverAndWake
+            | Action::Keep
+            | Action::Wake
+            | Action::PopItem
+            | Action::ReleaseToCaller
+            | Action::DisposeItem => unreachable!("{action:?} answers no drop"),
+        };
+        (dropped, waker)
+    }
+
+    /// Files the waker of the one who waits; gives the old one back, to be dropped outside.
+    pub(crate) fn register(&mut self, token: Token, waker: Waker) -> Option<Waker> {
+        let slot = live(&mut self.slots, token).expect("[token-unique] the future holds the slot");
+        slot.waker.replace(waker)
+    }
+
+    /// Takes back the cell of an operation that parted.
+    pub(crate) fn give_back(&mut self, cell: Cell) {
+        self.cells.give_back(cell);
+    }
+
+    /// Every operation the kernel has, and whether it wants to run to its end.
+    pub(crate) fn lent_tokens(&self) -> impl Iterator<Item = (Token, OnDrop)> {
+        let lent = |slot: &Slot| matches!(slot.state, State::InFlight | State::Settling | State::Orphaned);
+        self.slots
+            .iter()
+            .filter(move |(_, slot)| lent(slot))
+            .map(|(index, slot)| (Token::new(index as u32, slot.generation), slot.contract.on_drop))
+    }
+
+    /// True if this operation waits in user space.
+    pub(crate) fn is_queued(&self, token: Token) -> bool {
+        self.slots
+            .get(token.slot() as usize)
+            .is_some_and(|slot| slot.generation == token.generation() && slot.state == State::Queued)
+    }
+
+    /// True if the kernel has this operation.
+    pub(crate) fn is_lent(&self, token: Token) -> bool {
+        self.slots.get(token.slot() as usize).is_some_and(|slot| {
+            slot.generation == token.generation() && slot.state != State::Ready && slot.state != State::Queued
+        })
+    }
+
+    fn part(&mut self, token: Token) -> Parting {
+        let slot = self.slots.remove(token.slot() as usize);
+        debug_assert_eq!(slot.generation, token.generation());
+        let farewell =
+            if slot.state == State::Queued { Farewell::Unsent } else { Farewell::Over(slot.results) };
+        Parting { contract: slot.contract, cell: slot.cell, farewell }
+    }
+}
+
+fn live(slots: &mut Slab<Slot>, token: Token) -> Option<&mut Slot> {
+    slots.get_mut(token.slot() as usize).filter(|slot| slot.generation == token.generation())
+}
+
+fn pending<T>(slot: &Slot, waker: &Waker) -> Taken<T> {
+    match &slot.waker {
+        Some(filed) if filed.will_wake(waker) => Taken::Pending,
+        _ => Taken::Register,
+    }
+}

@@ -1,0 +1,68 @@
+//! The operation: one struct that owns all that it lends to the kernel.
+
+use std::io;
+
+use crate::completion::Completion;
+use crate::request::Request;
+
+/// What dropping the future of a submitted operation does to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDrop {
+    /// Ask the kernel to end it. What it produced all the same is disposed of.
+    Cancel,
+    /// Let it run to its end: cutting it short would lose or tear something.
+    LetRun,
+}
+
+/// An operation with one result.
+///
+/// The struct *is* the loan: it owns buffer, descriptor and address. The driver
+/// moves it into a slot that stays where it is until the last completion, and only
+/// then asks for the request. So implementing it takes no `unsafe`.
+pub trait Op: 'static {
+    /// What the caller awaits. Whatever the kernel produced must be owned by it:
+    /// a late result is disposed of by dropping this value.
+    type Output;
+
+    /// What happens when the future is dropped in flight.
+    const ON_DROP: OnDrop = OnDrop::Cancel;
+
+    /// Describes the work. Called when the operation stands at its final address;
+    /// called again only if the kernel could not take it yet.
+    ///
+    /// The driver is busy meanwhile: using a [`Handle`](crate::Handle) from here panics.
+    fn request(&mut self) -> Request<'_>;
+
+    /// Turns the result into what the caller awaits. Gives the buffer back.
+    fn finish(self, done: Completion) -> Self::Output;
+}
+
+/// An operation with a result per completion, until the last.
+pub trait MultiOp: 'static {
+    /// One result; it owns what the kernel produced.
+    type Item;
+
+    /// Describes the work; a multishot [`Request`].
+    fn request(&mut self) -> Request<'_>;
+
+    /// Turns one completion into an item.
+    ///
+    /// The driver is busy meanwhile: using a [`Handle`](crate::Handle) from here panics.
+    fn item(&self, done: Completion) -> Self::Item;
+}
+
+/// Does nothing, by way of the kernel. The cost of everything around an operation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nop;
+
+impl Op for Nop {
+    type Output = io::Result<()>;
+
+    fn request(&mut self) -> Request<'_> {
+        Request::Nop
+    }
+
+    fn finish(self, done: Completion) -> Self::Output {
+        done.value().map(drop)
+    }
+}

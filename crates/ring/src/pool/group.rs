@@ -1,0 +1,297 @@
+//! The bookkeeping of one group: which buffer is where, and who waits for one.
+//!
+//! The kernel takes buffers in ring order and reports the first of each batch. So
+//! the group keeps a mirror of the ring, and learns of every completion in the order
+//! of the completion queue, whether or not anybody waits for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::completion::Completion;
+use crate::pool::memory::ENTRIES_MAX;
+use crate::pool::{GroupId, GroupMemory, Received};
+
+/// How a group is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupConfig {
+    /// Buffers; rounded up to a power of two, at most 32,768.
+    pub buffers: u16,
+    /// Bytes of each.
+    pub buffer_bytes: u32,
+    /// Let one buffer serve many receives, one behind the other. Kernel 6.12.
+    pub incremental: bool,
+}
+
+/// A group of buffers that the kernel picks from. Cheap to clone.
+#[derive(Clone)]
+pub struct Group {
+    pub(crate) state: Rc<GroupState>,
+}
+
+impl Group {
+    /// The name by which requests refer to it.
+    pub fn id(&self) -> GroupId {
+        self.state.id
+    }
+
+    /// Turns a completion into the bytes that came with it. Each completion once.
+    pub fn receive(&self, done: Completion) -> Received {
+        Received::new(self, done)
+    }
+
+    /// Buffers that the kernel can pick now.
+    pub fn available(&self) -> usize {
+        self.state.available()
+    }
+
+    /// Buffers that the program holds now.
+    pub fn leased(&self) -> usize {
+        self.state.buffers.iter().filter(|buffer| buffer.leases.get() > 0).count()
+    }
+
+    /// Waits until the kernel can pick a buffer.
+    ///
+    /// # Cancellation
+    /// Safe: a wake-up that the dropped future did not use goes to the next one.
+    pub fn room(&self) -> Room {
+        Room { group: self.clone(), ticket: None }
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("id", &self.id()).field("available", &self.available()).finish()
+    }
+}
+
+/// One buffer, as this side sees it.
+#[derive(Default)]
+struct Buffer {
+    /// Leases, and completions that are not leases yet.
+    leases: Cell<u32>,
+    /// It lies in the ring, or the kernel goes on filling it.
+    with_kernel: Cell<bool>,
+    /// Bytes that the kernel has reported (incremental).
+    filled: Cell<u32>,
+    /// The one behind it in the same bundle.
+    next: Cell<u16>,
+}
+
+pub(crate) struct GroupState {
+    id: GroupId,
+    incremental: bool,
+    pub(crate) memory: GroupMemory,
+    buffers: Box<[Buffer]>,
+    /// Which buffer lies at each ring position.
+    mirror: Box<[Cell<u16>]>,
+    /// First position that the kernel has not reported as taken; free-running.
+    head: Cell<u16>,
+    /// First position that is ours to write; free-running.
+    tail: Cell<u16>,
+    waiters: RefCell<Waiters>,
+}
+
+#[derive(Default)]
+struct Waiters {
+    queue: VecDeque<(u64, Waker)>,
+    tickets: u64,
+}
+
+impl GroupState {
+    pub(crate) fn new(id: GroupId, config: GroupConfig) -> io::Result<Self> {
+        if config.buffers == 0 || config.buffers > ENTRIES_MAX || config.buffer_bytes == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a group needs 1 to {ENTRIES_MAX} buffers of at least one byte, not {config:?}"),
+            ));
+        }
+        let entries = config.buffers.next_power_of_two();
+        let state = Self {
+            id,
+            incremental: config.incremental,
+            memory: GroupMemory::new(entries, config.buffer_bytes)?,
+            buffers: (0..entries).map(|_| Buffer::default()).collect(),
+            mirror: (0..entries).map(Cell::new).collect(),
+            head: Cell::new(0),
+            tail: Cell::new(0),
+            waiters: RefCell::default(),
+        };
+        for buffer in 0..entries {
+            state.put_into_ring(buffer);
+        }
+        state.memory.publish(state.tail.get());
+        Ok(state)
+    }
+
+    pub(crate) fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
+    fn available(&self) -> usize {
+        usize::from(self.tail.get().wrapping_sub(self.head.get()))
+    }
+
+    /// Notes what one completion took. In the order of the completion queue.
+    pub(crate) fn arrive(&self, done: &mut Completion, bundle: bool) {
+        let Some(first) = done.buffer() else { return };
+        let bytes = u32::try_from(done.result).unwrap_or(0);
+        assert!(
+            usize::from(first) < self.buffers.len(),
+            "the kernel picked buffer {first} of {}",
+            self.buffers.len()
+        );
+        let buffer = &self.buffers[usize::from(first)];
+        if self.incremental {
+            done.offset = buffer.filled.get();
+            buffer.filled.set(done.offset + bytes);
+            assert!(buffer.filled.get() <= self.memory.buffer_bytes(), "more bytes than the buffer has");
+            buffer.leases.set(buffer.leases.get() + 1);
+            if !done.buffer_goes_on() {
+                self.take_from_ring(first);
+            }
+            return;
+        }
+        let size = self.memory.buffer_bytes();
+        let count = if bundle { bytes.div_ceil(size).max(1) } else { 1 };
+        self.take_from_ring(first);
+        buffer.leases.set(1);
+        let mut previous = buffer;
+        for _ in 1..count {
+            let next = self.mirror[self.index(self.head.get())].get();
+            self.take_from_ring(next);
+            previous.next.set(next);
+            previous = &self.buffers[usize::from(next)];
+            previous.leases.set(1);
+        }
+    }
+
+    /// The kernel is done picking `buffer`, which is normally the one at the head.
+    fn take_from_ring(&self, buffer: u16) {
+        assert!(self.available() > 0, "the kernel picked from an empty group");
+        let head = self.head.get();
+        // Requests that the kernel retried on a worker may report out of order: move the
+        // ones before it up, so that the mirror stays the ring without this buffer.
+        let mut position = head;
+        while self.mirror[self.index(position)].get() != buffer {
+            position = position.wrapping_add(1);
+            assert!(
+                position != self.tail.get(),
+                "the kernel picked buffer {buffer}, which the program holds"
+            );
+        }
+        while position != head {
+            let before = position.wrapping_sub(1);
+            self.mirror[self.index(position)].set(self.mirror[self.index(before)].get());
+            position = before;
+        }
+        self.head.set(head.wrapping_add(1));
+        self.buffers[usize::from(buffer)].with_kernel.set(false);
+    }
+
+    fn put_into_ring(&self, buffer: u16) {
+        let tail = self.tail.get();
+        debug_assert!(self.available() < self.buffers.len());
+        self.memory.write_entry(tail, buffer);
+        self.mirror[self.index(tail)].set(buffer);
+        self.buffers[usize::from(buffer)].filled.set(0);
+        self.buffers[usize::from(buffer)].with_kernel.set(true);
+        self.tail.set(tail.wrapping_add(1));
+    }
+
+    fn index(&self, position: u16) -> usize {
+        usize::from(position) & (self.mirror.len() - 1)
+    }
+
+    /// One more lease of a buffer that is leased.
+    pub(crate) fn share(&self, buffer: u16) {
+        let leases = &self.buffers[usize::from(buffer)].leases;
+        debug_assert!(leases.get() > 0);
+        leases.set(leases.get() + 1);
+    }
+
+    /// One lease less; the last one returns the buffer to the ring.
+    pub(crate) fn give_back(&self, buffer: u16) {
+        let held = &self.buffers[usize::from(buffer)];
+        assert!(held.leases.get() > 0, "buffer {buffer} was given back twice");
+        held.leases.set(held.leases.get() - 1);
+        if held.leases.get() == 0 && !held.with_kernel.get() {
+            self.put_into_ring(buffer);
+            self.memory.publish(self.tail.get());
+            let next = self.waiters.borrow_mut().queue.pop_front();
+            if let Some((_, waker)) = next {
+                waker.wake();
+            }
+        }
+    }
+
+    /// The buffer behind `buffer` in its bundle.
+    pub(crate) fn next_in_bundle(&self, buffer: u16) -> u16 {
+        self.buffers[usize::from(buffer)].next.get()
+    }
+}
+
+/// Waits until the kernel can pick a buffer. See [`Group::room`].
+#[derive(Debug)]
+pub struct Room {
+    group: Group,
+    ticket: Option<u64>,
+}
+
+impl Future for Room {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.group.available() > 0 {
+            self.leave();
+            return Poll::Ready(());
+        }
+        let group = self.group.clone();
+        let mut waiters = group.state.waiters.borrow_mut();
+        let queued =
+            self.ticket.and_then(|ticket| waiters.queue.iter_mut().find(|(queued, _)| *queued == ticket));
+        let replaced = if let Some((_, waker)) = queued {
+            Some(std::mem::replace(waker, cx.waker().clone()))
+        } else {
+            let ticket = waiters.tickets;
+            waiters.tickets += 1;
+            waiters.queue.push_back((ticket, cx.waker().clone()));
+            self.ticket = Some(ticket);
+            None
+        };
+        drop(waiters);
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+impl Room {
+    /// Leaves the queue, and says whether it was still in it.
+    fn leave(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else { return true };
+        let mut waiters = self.group.state.waiters.borrow_mut();
+        let place = waiters.queue.iter().position(|(queued, _)| *queued == ticket);
+        let removed = place.and_then(|place| waiters.queue.remove(place));
+        drop(waiters);
+        removed.is_some()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Woken, but never polled again: the next one gets the chance.
+        if !self.leave() {
+            let next = self.group.state.waiters.borrow_mut().queue.pop_front();
+            if let Some((_, waker)) = next {
+                waker.wake();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! Buffers that the kernel picks: a group lends many, and a [`Lease`] is one of them
+//! while the program reads it.
+//!
+//! The group's ring lives in memory that the kernel shares, in the kernel's own
+//! format, so every backend can read it as the kernel does. See the man page
+//! `io_uring_register_buf_ring(3)`.
+//!
+//! Invariants:
+//!
+//! - `[buffer-held]` The bytes of a lease are written by nobody: the kernel fills a
+//!   buffer only beyond what it has reported, and a buffer returns to the ring only
+//!   when no lease of it is left.
+//! - `[group-mapped]` The memory of a group stays mapped while a lease, an operation
+//!   or a live ring refers to it.
+
+mod group;
+mod lease;
+mod memory;
+
+pub(crate) use group::GroupState;
+pub use group::{Group, GroupConfig, Room};
+pub use lease::{Lease, Received};
+pub use memory::GroupMemory;
+
+/// Names a group to the kernel (`bgid`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupId(pub(crate) u16);
+
+impl GroupId {
+    /// The number as the kernel knows it.
+    pub const fn to_raw(self) -> u16 {
+        self.0
+    }
+}

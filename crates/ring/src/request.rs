@@ -1,0 +1,181 @@
+//! What to ask the kernel for: a closed list of plain data, the one word that all
+//! backends read.
+//!
+//! A request is made after its operation has reached its final address; every
+//! pointer in it is branded with the life of that operation. A new variant makes
+//! the compiler list each backend that does not know it yet.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use crate::pool::GroupId;
+use crate::span::{Message, Span, SpanMut};
+use crate::token::Token;
+
+/// One piece of work, described. See the man page `io_uring_enter(2)` for each opcode.
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// Does nothing, and completes. Kernel 5.1.
+    Nop,
+    /// Takes one connection; the result is its descriptor. Kernel 5.5.
+    Accept {
+        /// A listening socket.
+        listener: BorrowedFd<'a>,
+    },
+    /// Takes connections until it is cancelled or fails. Kernel 5.19.
+    AcceptMulti {
+        /// A listening socket.
+        listener: BorrowedFd<'a>,
+    },
+    /// Connects a stream socket. Kernel 5.5.
+    Connect {
+        /// The socket.
+        socket: BorrowedFd<'a>,
+        /// The address, as `connect(2)` takes it.
+        address: Span<'a>,
+    },
+    /// Receives into the operation's own buffer. Kernel 5.6.
+    Recv {
+        /// The socket.
+        socket: BorrowedFd<'a>,
+        /// Where the bytes go.
+        into: SpanMut<'a>,
+        /// `MSG_*`.
+        flags: i32,
+    },
+    /// Receives into buffers that the kernel picks, again and again. Kernel 6.0.
+    RecvMulti {
+        /// The socket.
+        socket: BorrowedFd<'a>,
+        /// The group to pick from.
+        group: GroupId,
+        /// Fill several buffers with one completion. Kernel 6.10.
+        bundle: bool,
+    },
+    /// Sends the operation's own bytes. Kernel 5.6.
+    Send {
+        /// The socket.
+        socket: BorrowedFd<'a>,
+        /// The bytes.
+        from: Span<'a>,
+        /// `MSG_*`; `MSG_NOSIGNAL` is always added.
+        flags: i32,
+    },
+    /// Sends several slices as one. Kernel 5.3.
+    SendMessage {
+        /// The socket.
+        socket: BorrowedFd<'a>,
+        /// The slices.
+        message: Message<'a>,
+        /// `MSG_*`; `MSG_NOSIGNAL` is always added.
+        flags: i32,
+    },
+    /// Closes a descriptor, taking it from the operation whatever the result is. Kernel 5.6.
+    Close {
+        /// The descriptor; it is gone once the request is accepted.
+        fd: &'a mut Option<OwnedFd>,
+    },
+    /// Completes with `ETIME` after a while. Kernel 5.4.
+    Timeout {
+        /// How long, on the monotonic clock.
+        after: &'a Timespec,
+    },
+    /// Completes once the descriptor is ready; the result is the ready mask. Kernel 5.1.
+    Poll {
+        /// The descriptor.
+        fd: BorrowedFd<'a>,
+        /// `POLL*`.
+        events: u32,
+    },
+    /// Completes whenever the descriptor becomes ready. Kernel 5.13.
+    PollMulti {
+        /// The descriptor.
+        fd: BorrowedFd<'a>,
+        /// `POLL*`.
+        events: u32,
+    },
+    /// Asks for an early end of another operation. Kernel 5.5.
+    Cancel {
+        /// The operation to end.
+        target: Token,
+    },
+    /// Posts a completion to another ring. Kernel 5.18.
+    MsgRing {
+        /// The other ring.
+        ring: BorrowedFd<'a>,
+        /// The result that is seen there.
+        result: i32,
+        /// The `user_data` that is seen there.
+        user_data: u64,
+    },
+    /// Reads from a file at a position. Kernel 5.6.
+    Read {
+        /// The file.
+        file: BorrowedFd<'a>,
+        /// Where the bytes go.
+        into: SpanMut<'a>,
+        /// The position in bytes.
+        at: u64,
+    },
+    /// Writes to a file at a position; not for sockets (no `MSG_NOSIGNAL`). Kernel 5.6.
+    Write {
+        /// The file.
+        file: BorrowedFd<'a>,
+        /// The bytes.
+        from: Span<'a>,
+        /// The position in bytes.
+        at: u64,
+    },
+}
+
+impl Request<'_> {
+    /// True for the variants that may complete more than once. None of them lends memory.
+    pub fn is_multishot(&self) -> bool {
+        match self {
+            Self::AcceptMulti { .. } | Self::RecvMulti { .. } | Self::PollMulti { .. } => true,
+            Self::Nop
+            | Self::Accept { .. }
+            | Self::Connect { .. }
+            | Self::Recv { .. }
+            | Self::Send { .. }
+            | Self::SendMessage { .. }
+            | Self::Close { .. }
+            | Self::Timeout { .. }
+            | Self::Poll { .. }
+            | Self::Cancel { .. }
+            | Self::MsgRing { .. }
+            | Self::Read { .. }
+            | Self::Write { .. } => false,
+        }
+    }
+
+    /// The group that the kernel picks buffers from, if any.
+    pub fn group(&self) -> Option<GroupId> {
+        if let Self::RecvMulti { group, .. } = self { Some(*group) } else { None }
+    }
+
+    /// True if one completion may fill several buffers of the group.
+    pub fn is_bundle(&self) -> bool {
+        matches!(self, Self::RecvMulti { bundle: true, .. })
+    }
+}
+
+/// A span of time in the layout that the kernel reads.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Timespec(io_uring::types::Timespec);
+
+impl Timespec {
+    /// Points the kernel at this value.
+    pub(crate) fn as_kernel(&self) -> &io_uring::types::Timespec {
+        &self.0
+    }
+}
+
+impl From<Duration> for Timespec {
+    fn from(duration: Duration) -> Self {
+        // The kernel counts in i64 nanoseconds: longer than 292 years is forever.
+        let duration = duration.min(Duration::from_secs(i64::MAX as u64 / 1_000_000_000 - 1));
+        Self(duration.into())
+    }
+}

@@ -1,0 +1,396 @@
+//! What driver, handles and futures of one ring share: the table, the backend, and the
+//! order in which things happen.
+//!
+//! Nothing here drops an operation or calls a waker while the core is borrowed: both
+//! may submit.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use crate::backend::uring::Uring;
+use crate::backend::{Backend, BackendReport, Batch, Lent, Submitted, Unparker};
+use crate::completion::Completion;
+use crate::lifecycle::table::{Dropped, Outcome, Parting, Table, Taken};
+use crate::op::OnDrop;
+use crate::pool::{Group, GroupConfig, GroupId, GroupState};
+use crate::stats::Stats;
+use crate::token::Token;
+
+/// The real backend costs a predictable branch; any other a virtual call.
+pub(crate) enum Engine {
+    Uring(Box<Uring>),
+    Other(Box<dyn Backend>),
+}
+
+impl Engine {
+    fn as_dyn(&mut self) -> &mut dyn Backend {
+        match self {
+            Self::Uring(uring) => uring.as_mut(),
+            Self::Other(other) => other.as_mut(),
+        }
+    }
+
+    fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
+        match self {
+            Self::Uring(uring) => uring.submit(token, lent),
+            Self::Other(other) => other.submit(token, lent),
+        }
+    }
+
+    fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
+        match self {
+            Self::Uring(uring) => uring.park(timeout, batch),
+            Self::Other(other) => other.park(timeout, batch),
+        }
+    }
+}
+
+pub(crate) struct Shared {
+    core: RefCell<Core>,
+    report: BackendReport,
+    unparker: Unparker,
+}
+
+struct Core {
+    table: Table,
+    /// `None` once the driver shut down and everything was back.
+    engine: Option<Engine>,
+    groups: Vec<Rc<GroupState>>,
+    /// Operations that found the submission queue full, in order.
+    backlog: VecDeque<Token>,
+    /// Cancels that did: they cannot be lost, so they wait here.
+    cancels: VecDeque<Token>,
+    /// Completions that were collected and are not applied yet.
+    batch: Batch,
+    /// Emptied by every turn, kept for their room.
+    wakes: Vec<Waker>,
+    partings: Vec<Parting>,
+    stats: Stats,
+    closed: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(mut engine: Engine) -> Self {
+        let (report, unparker) = (engine.as_dyn().report().clone(), engine.as_dyn().unparker());
+        let core = Core {
+            table: Table::default(),
+            engine: Some(engine),
+            groups: Vec::new(),
+            backlog: VecDeque::new(),
+            cancels: VecDeque::new(),
+            batch: Batch::new(),
+            wakes: Vec::new(),
+            partings: Vec::new(),
+            stats: Stats::default(),
+            closed: false,
+        };
+        Self { core: RefCell::new(core), report, unparker }
+    }
+
+    /// Files an operation and hands it to the backend.
+    pub(crate) fn submit(&self, insert: impl FnOnce(&mut Table) -> Token) -> Token {
+        let mut core = self.core.borrow_mut();
+        let token = insert(&mut core.table);
+        core.stats.submitted += 1;
+        core.launch(token);
+        token
+    }
+
+    /// Takes a result out of the table, or files the waker.
+    pub(crate) fn take<T>(
+        &self,
+        token: Token,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Table, &Waker) -> Taken<T>,
+    ) -> Taken<T> {
+        let taken = take(&mut self.core.borrow_mut().table, cx.waker());
+        if matches!(taken, Taken::Register) {
+            let waker = cx.waker().clone();
+            let old = self.core.borrow_mut().table.register(token, waker);
+            drop(old);
+        }
+        taken
+    }
+
+    pub(crate) fn delivered(&self) {
+        self.core.borrow_mut().stats.delivered += 1;
+    }
+
+    pub(crate) fn drop_future(&self, token: Token) {
+        let mut core = self.core.borrow_mut();
+        core.stats.orphaned += 1;
+        let (dropped, waker) = core.table.drop_future(token);
+        if matches!(dropped, Dropped::Cancel) {
+            core.cancel(token);
+        }
+        drop(core);
+        drop(waker);
+        if let Dropped::Parts(parting) = dropped {
+            self.part(parting);
+        }
+    }
+
+    /// Drops what left the table.
+    pub(crate) fn part(&self, parting: Parting) {
+        if let Some(cell) = parting.run() {
+            self.core.borrow_mut().table.give_back(cell);
+        }
+    }
+
+    pub(crate) fn cancel(&self, token: Token) {
+        let mut core = self.core.borrow_mut();
+        core.cancel(token);
+        Core::wake_all(core, self);
+    }
+
+    /// One turn: hand over, wait, collect, apply, wake. The number of completions.
+    pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<usize> {
+        let mut core = self.core.borrow_mut();
+        core.hand_over();
+        let waits = core.batch.is_empty() && core.backlog.is_empty() && core.cancels.is_empty();
+        let timeout = if waits { timeout } else { Some(Duration::ZERO) };
+        let Core { engine, batch, .. } = &mut *core;
+        let Some(engine) = engine else { return Ok(0) };
+        let parked = engine.park(timeout, batch);
+        let collected = core.apply();
+        core.hand_over();
+        Core::wake_all(core, self);
+        parked.map(|()| collected)
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        let mut core = self.core.borrow_mut();
+        let waits = core.batch.is_empty() && core.backlog.is_empty() && core.cancels.is_empty();
+        !waits || core.engine.as_mut().is_some_and(|engine| engine.as_dyn().has_pending())
+    }
+
+    pub(crate) fn open_group(&self, config: GroupConfig) -> io::Result<Group> {
+        let mut core = self.core.borrow_mut();
+        let id = GroupId(u16::try_from(core.groups.len()).expect("fewer than 2^16 groups"));
+        let state = Rc::new(GroupState::new(id, config)?);
+        let engine = core.engine.as_mut().ok_or_else(closed)?;
+        engine.as_dyn().open_group(id, &state.memory, state.is_incremental())?;
+        core.groups.push(state.clone());
+        Ok(Group { state })
+    }
+
+    /// Ends everything within `timeout`; the number of operations that had to be leaked.
+    pub(crate) fn shut_down(self: &Rc<Self>, timeout: Duration) -> usize {
+        let start = Instant::now();
+        {
+            let mut core = self.core.borrow_mut();
+            if core.engine.is_none() {
+                return 0;
+            }
+            core.close();
+            Core::wake_all(core, self);
+        }
+        // Operations that want to run to their end get most of the time for it.
+        let patience = timeout / 4 * 3;
+        let mut forced = false;
+        loop {
+            let elapsed = start.elapsed();
+            let in_flight = self.core.borrow().table.lent;
+            if in_flight == 0 {
+                break;
+            }
+            if elapsed >= patience && !forced {
+                forced = true;
+                self.core.borrow_mut().cancel_all(|_| true);
+            }
+            if elapsed >= timeout && self.turn(Some(Duration::ZERO)).is_ok_and(|collected| collected == 0) {
+                return self.leak();
+            }
+            let until = if forced { timeout } else { patience };
+            if self.turn(Some(until.saturating_sub(elapsed))).is_err() {
+                return self.leak();
+            }
+        }
+        let mut core = self.core.borrow_mut();
+        let mut engine = core.engine.take().expect("taken here only");
+        let counters = engine.as_dyn().counters();
+        core.stats.enters = counters.enters;
+        core.stats.cq_overflows = counters.cq_overflows;
+        for group in 0..core.groups.len() {
+            engine.as_dyn().close_group(GroupId(group as u16));
+        }
+        0
+    }
+
+    /// Keeps ring, operations and buffers for ever: the kernel may still touch them.
+    fn leak(self: &Rc<Self>) -> usize {
+        let mut core = self.core.borrow_mut();
+        let leaked = core.table.lent;
+        core.stats.leaked = leaked as u64;
+        drop(core);
+        std::mem::forget(Rc::clone(self));
+        leaked
+    }
+
+    pub(crate) fn report(&self) -> BackendReport {
+        self.report.clone()
+    }
+
+    pub(crate) fn unparker(&self) -> Unparker {
+        self.unparker.clone()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.core.borrow().closed
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut core = self.core.borrow_mut();
+        let mut stats = core.stats;
+        if let Some(engine) = &mut core.engine {
+            let counters = engine.as_dyn().counters();
+            stats.enters = counters.enters;
+            stats.cq_overflows = counters.cq_overflows;
+        }
+        stats.in_flight = (core.table.lent + core.backlog.len()) as u64;
+        let leased = |group: &Rc<GroupState>| Group { state: group.clone() }.leased() as u64;
+        stats.leased = core.groups.iter().map(leased).sum();
+        stats
+    }
+}
+
+impl Core {
+    /// Hands a `Queued` operation to the backend, or to the backlog if there is no room.
+    fn launch(&mut self, token: Token) {
+        if self.closed {
+            self.refuse(token);
+        } else if !self.backlog.is_empty() || !(self.offer(token) || (self.make_room() && self.offer(token)))
+        {
+            self.stats.backlogged += 1;
+            self.backlog.push_back(token);
+        }
+    }
+
+    fn refuse(&mut self, token: Token) {
+        if let Some(outcome) = self.table.complete(token, Completion::failed(libc::ECANCELED)) {
+            self.note(outcome);
+        }
+    }
+
+    /// True if the backend took it, or if it is gone.
+    fn offer(&mut self, token: Token) -> bool {
+        let Some(engine) = &mut self.engine else { return false };
+        if !self.table.is_queued(token) {
+            return true;
+        }
+        let lent = self.table.lend(token).expect("queued");
+        match engine.submit(token, lent) {
+            Submitted::Accepted => {
+                self.table.accepted(token);
+                true
+            }
+            Submitted::Full => false,
+        }
+    }
+
+    /// Lets the backend consume its queue. What it reports is applied by the next turn.
+    fn make_room(&mut self) -> bool {
+        let Self { engine, batch, .. } = self;
+        engine.as_mut().is_some_and(|engine| engine.park(Some(Duration::ZERO), batch).is_ok())
+    }
+
+    /// Offers what had no room before: cancels first, because they free what others wait for.
+    fn hand_over(&mut self) {
+        while let Some(&token) = self.cancels.front() {
+            if self.table.is_lent(token) && !self.offer_cancel(token) {
+                break;
+            }
+            self.cancels.pop_front();
+        }
+        while let Some(&token) = self.backlog.front() {
+            if !self.offer(token) {
+                break;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    fn offer_cancel(&mut self, token: Token) -> bool {
+        let Some(engine) = &mut self.engine else { return true };
+        engine.as_dyn().cancel(token) == Submitted::Accepted
+    }
+
+    fn cancel(&mut self, token: Token) {
+        if self.table.is_queued(token) {
+            self.refuse(token);
+        } else if self.table.is_lent(token) && (!self.cancels.is_empty() || !self.offer_cancel(token)) {
+            self.cancels.push_back(token);
+        }
+    }
+
+    fn cancel_all(&mut self, wanted: impl Fn(OnDrop) -> bool) {
+        let tokens = self.table.lent_tokens().filter(|(_, on_drop)| wanted(*on_drop)).map(|(token, _)| token);
+        self.cancels.extend(tokens);
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        while let Some(token) = self.backlog.pop_front() {
+            if self.table.is_queued(token) {
+                self.refuse(token);
+            }
+        }
+        self.cancel_all(|on_drop| on_drop == OnDrop::Cancel);
+    }
+
+    /// Applies the whole batch; wakes and partings are noted for later.
+    fn apply(&mut self) -> usize {
+        let mut batch = std::mem::take(&mut self.batch);
+        let collected = batch.len();
+        for (token, mut done) in batch.drain(..) {
+            self.stats.completions += 1;
+            if done.buffer().is_some()
+                && let Some((group, bundle)) = self.table.group_of(token)
+            {
+                self.groups[usize::from(group.to_raw())].arrive(&mut done, bundle);
+            }
+            match self.table.complete(token, done) {
+                Some(outcome) => self.note(outcome),
+                None => self.stats.stale += 1,
+            }
+        }
+        self.batch = batch;
+        collected
+    }
+
+    fn note(&mut self, outcome: Outcome) {
+        self.wakes.extend(outcome.wake);
+        self.partings.extend(outcome.parting);
+    }
+
+    /// Drops and wakes what was noted, with the core free.
+    fn wake_all(mut core: RefMut<'_, Self>, shared: &Shared) {
+        if core.wakes.is_empty() && core.partings.is_empty() {
+            return;
+        }
+        let (mut wakes, mut partings) = (std::mem::take(&mut core.wakes), std::mem::take(&mut core.partings));
+        drop(core);
+        for parting in partings.drain(..) {
+            shared.part(parting);
+        }
+        for waker in wakes.drain(..) {
+            waker.wake();
+        }
+        let mut core = shared.core.borrow_mut();
+        // Kept for their room, unless a waker noted something meanwhile.
+        if core.wakes.is_empty() {
+            core.wakes = wakes;
+        }
+        if core.partings.is_empty() {
+            core.partings = partings;
+        }
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the driver has shut down")
+}

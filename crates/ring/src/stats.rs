@@ -1,0 +1,30 @@
+//! Counters of one driver. At rest, when nothing is in flight, they add up:
+//! `submitted == delivered + orphaned`.
+
+/// A snapshot of what one driver did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Operations that were handed to the driver.
+    pub submitted: u64,
+    /// Operations whose last result reached the one who waited.
+    pub delivered: u64,
+    /// Operations whose future was dropped first; their result is given back by rule.
+    pub orphaned: u64,
+    /// Operations without a last completion: with the kernel, or waiting for room in its queue.
+    pub in_flight: u64,
+    /// Operations that were still in the kernel at the end of the drain. Their memory is never freed.
+    pub leaked: u64,
+    /// Completions received, those of multishots and of cancels included.
+    pub completions: u64,
+    /// Completions for an operation that was already over. Always zero on a correct kernel.
+    pub stale: u64,
+    /// System calls that submitted, waited or both.
+    pub enters: u64,
+    /// Times that the completion queue was found overflowed.
+    pub cq_overflows: u64,
+    /// Operations that had to wait in user space because the submission queue was full.
+    pub backlogged: u64,
+    /// Kernel-picked buffers that are with the program now.
+    pub leased: u64,
+}
