@@ -42,6 +42,10 @@ pub trait MultiOp: 'static {
     /// One result; it owns what the kernel produced.
     type Item;
 
+    /// How many items may wait to be taken. One more, and the operation is cancelled: it ends
+    /// with `ECANCELED` behind its items, and is submitted again by whoever wants more.
+    const ITEMS_MAX: usize = usize::MAX;
+
     /// Describes the work; a multishot [`Request`].
     fn request(&mut self) -> Request<'_>;
 

@@ -354,7 +354,12 @@ impl Core {
                 self.groups[usize::from(group.to_raw())].arrive(&mut done, bundle);
             }
             match self.table.complete(token, done) {
-                Some(outcome) => self.note(outcome),
+                Some(outcome) => {
+                    if outcome.cancel {
+                        self.cancel(token);
+                    }
+                    self.note(outcome);
+                }
                 None => self.stats.stale += 1,
             }
         }

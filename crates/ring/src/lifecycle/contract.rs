@@ -15,6 +15,7 @@ pub(crate) struct Contract {
     release: unsafe fn(Cell),
     pub(crate) on_drop: OnDrop,
     pub(crate) is_multishot: bool,
+    pub(crate) items_max: usize,
 }
 
 /// A request whose brand is gone: its memory is pinned by the slot it came from.
@@ -50,6 +51,7 @@ impl Contract {
                 release: release::<O>,
                 on_drop: O::ON_DROP,
                 is_multishot: false,
+                items_max: usize::MAX,
             }
         }
     }
@@ -63,6 +65,7 @@ impl Contract {
                 release: release::<O>,
                 on_drop: OnDrop::Cancel,
                 is_multishot: true,
+                items_max: O::ITEMS_MAX,
             }
         }
     }

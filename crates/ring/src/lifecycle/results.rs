@@ -21,6 +21,10 @@ impl Results {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Completion> {
         let oldest = self.first.take()?;
         self.first = self.rest.pop_front();

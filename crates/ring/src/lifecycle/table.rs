@@ -97,6 +97,8 @@ impl Parting {
 pub(crate) struct Outcome {
     pub(crate) wake: Option<Waker>,
     pub(crate) parting: Option<Parting>,
+    /// Too many items wait: the operation has to pause.
+    pub(crate) cancel: bool,
 }
 
 /// What one who waits gets.
@@ -193,6 +195,8 @@ impl Table {
             Action::DeliverAndWake => {
                 slot.results.push(done);
                 outcome.wake = slot.waker.take();
+                // Exactly at the limit, so that one cancel is sent and not one per item.
+                outcome.cancel = event == Event::Item && slot.results.len() == slot.contract.items_max;
             }
             Action::Keep => slot.results.push(done),
             // The result was kept; this completion only says that the memory is back.
@@ -258,6 +262,9 @@ impl Table {
     ) -> Taken<Result<O::Item, Parting>> {
         let slot = live(&mut self.slots, token).expect("[token-unique] the stream holds the slot");
         if let Some(done) = slot.results.pop() {
+            debug_assert!(
+                slot.state == State::Ready || step(slot.state, Event::Taken) == (Some(slot.state), Action::PopItem)
+            );
             // SAFETY: [cell-typed] `OpStream<O>` is made with the token of an `O` only.
             let op = unsafe { slot.cell.address::<O>() };
             // SAFETY: [loan-pinned] a multishot lends descriptors only, so a shared borrow meets no writer.

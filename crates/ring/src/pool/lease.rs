@@ -10,18 +10,39 @@ use crate::pool::group::GroupState;
 
 /// A part of a pooled buffer: read it, split it, send it on; dropping it gives it back.
 ///
-/// An empty lease (the end of a stream) holds no buffer.
+/// An empty lease (the end of a stream) holds no buffer. Where the kernel had no buffer to
+/// pick, a lease holds memory of its own, and behaves the same.
 pub struct Lease {
-    state: Option<Rc<GroupState>>,
+    holder: Holder,
     buffer: u16,
     offset: u32,
     len: u32,
 }
 
+/// Whose memory it is.
+#[derive(Clone)]
+enum Holder {
+    Nobody,
+    Group(Rc<GroupState>),
+    Own(Rc<[u8]>),
+}
+
 impl Lease {
     /// No bytes, and no buffer.
     pub const fn empty() -> Self {
-        Self { state: None, buffer: 0, offset: 0, len: 0 }
+        Self { holder: Holder::Nobody, buffer: 0, offset: 0, len: 0 }
+    }
+
+    /// Bytes that lie in no pool. Copies them.
+    ///
+    /// # Panics
+    /// If there are 4 GiB or more.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            return Self::empty();
+        }
+        let len = u32::try_from(bytes.len()).expect("fewer than 4 GiB in one lease");
+        Self { holder: Holder::Own(Rc::from(bytes)), buffer: 0, offset: 0, len }
     }
 
     /// Splits off the bytes from `at` on; this lease keeps those before it. Copies nothing.
@@ -42,8 +63,7 @@ impl Lease {
     #[must_use]
     pub fn split_to(&mut self, at: usize) -> Self {
         let before = self.part(0, at);
-        self.offset += at as u32;
-        self.len -= at as u32;
+        self.advance(at);
         before
     }
 
@@ -59,11 +79,11 @@ impl Lease {
 
     fn part(&self, from: usize, to: usize) -> Self {
         assert!(from <= to && to <= self.len as usize, "bytes {from} to {to} of {}", self.len);
-        if let Some(state) = &self.state {
+        if let Holder::Group(state) = &self.holder {
             state.share(self.buffer);
         }
         Self {
-            state: self.state.clone(),
+            holder: self.holder.clone(),
             buffer: self.buffer,
             offset: self.offset + from as u32,
             len: (to - from) as u32,
@@ -75,10 +95,11 @@ impl std::ops::Deref for Lease {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.state {
+        match &self.holder {
             // SAFETY: [buffer-held] this lease counts as a holder, and covers reported bytes only.
-            Some(state) => unsafe { state.memory.bytes(self.buffer, self.offset, self.len) },
-            None => &[],
+            Holder::Group(state) => unsafe { state.memory.bytes(self.buffer, self.offset, self.len) },
+            Holder::Own(bytes) => &bytes[self.offset as usize..][..self.len as usize],
+            Holder::Nobody => &[],
         }
     }
 }
@@ -91,7 +112,7 @@ impl AsRef<[u8]> for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(state) = self.state.take() {
+        if let Holder::Group(state) = &self.holder {
             state.give_back(self.buffer);
         }
     }
@@ -119,8 +140,13 @@ impl Received {
         let bytes = u32::try_from(done.result).unwrap_or(0);
         match done.buffer() {
             Some(buffer) => Self { group: Some(group.clone()), buffer, offset: done.offset, bytes },
-            None => Self { group: None, buffer: 0, offset: 0, bytes: 0 },
+            None => Self::nothing(),
         }
+    }
+
+    /// Nothing: the end of a stream, or an error.
+    pub const fn nothing() -> Self {
+        Self { group: None, buffer: 0, offset: 0, bytes: 0 }
     }
 
     /// Bytes that are not taken yet.
@@ -150,7 +176,7 @@ impl Iterator for Received {
         } else {
             self.group = None;
         }
-        let lease = Lease { state: Some(state), buffer, offset, len };
+        let lease = Lease { holder: Holder::Group(state), buffer, offset, len };
         // A buffer may come without bytes (an error, the end): dropping the lease recycles it.
         if len == 0 { None } else { Some(lease) }
     }

@@ -1,0 +1,303 @@
+//! The executor of one core. One tick = run ready tasks within budget, fire timers, park.
+//!
+//! It owns what the core needs and decides *when*: the order of work is here, the work itself
+//! in the modules below. It knows no I/O; that is behind [`Park`].
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    fmt,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use crate::{
+    blocking::Pool,
+    budget,
+    clock::Clock,
+    context,
+    mailbox::{Bell, Mailbox},
+    park::Park,
+    services::Services,
+    stats::Stats,
+    task::{JoinHandle, Scheduler},
+    timer::Timers,
+};
+
+/// How an executor works. `Config::default()` is right for most.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// How many tasks run before the executor looks for events and other threads' wakes.
+    ///
+    /// Default 61: at some 20-100 ns per task it looks every few microseconds, and the look
+    /// costs less than a nanosecond per task. Prime, so that no pattern of tasks gets in step.
+    pub event_interval: u32,
+    /// How many threads `spawn_blocking` may use at a time. They start when needed and
+    /// end after ten idle seconds. Default 64; the cores of a group share one pool.
+    ///
+    /// Enough to keep disks and resolvers busy; a program that parks hundreds of threads in
+    /// blocking calls should say so.
+    pub blocking_threads: usize,
+    /// Where the time comes from. Default: the kernel.
+    pub clock: Clock,
+    /// How long `Park::shut_down` may take. Default one second.
+    pub drain_timeout: Duration,
+    /// The pool of a group, shared by its cores.
+    pub(crate) pool: Option<Arc<Pool>>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            event_interval: 61,
+            blocking_threads: 64,
+            clock: Clock::Real,
+            drain_timeout: Duration::from_secs(1),
+            pool: None,
+        }
+    }
+}
+
+/// Runs tasks on the thread that made it.
+///
+/// Dropping it drops all tasks, with the executor still current for their destructors, and then
+/// shuts the park down. Handles and wakers that outlive it are safe: joins report
+/// "cancelled", wakes do nothing.
+pub struct Executor {
+    services: Rc<Services>,
+    bell: Arc<Bell>,
+    park: RefCell<Box<dyn Park>>,
+    event_interval: u32,
+    drain_timeout: Duration,
+    root: Root,
+}
+
+/// The future of `block_on` is not a task: it may borrow, and its output goes to the caller.
+/// But a *stand-in* is: its waker is the root's, and "polling" it raises a flag. So waking the
+/// root costs what waking a task costs, and it takes its turn among the tasks.
+struct Root {
+    is_woken: Rc<Cell<bool>>,
+    waker: Waker,
+    task: u64,
+    /// Held so that the stand-in is not detached before its time.
+    _stand_in: JoinHandle<()>,
+}
+
+struct StandIn {
+    is_woken: Rc<Cell<bool>>,
+    waker: Rc<RefCell<Option<Waker>>>,
+}
+
+impl Future for StandIn {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.is_woken.set(true);
+        if self.waker.borrow().is_none() {
+            let waker = cx.waker().clone();
+            *self.waker.borrow_mut() = Some(waker);
+        }
+        Poll::Pending
+    }
+}
+
+impl Root {
+    fn new(scheduler: &Arc<Scheduler>) -> Root {
+        let is_woken = Rc::new(Cell::new(false));
+        let slot = Rc::new(RefCell::new(None));
+        let stand_in = StandIn { is_woken: is_woken.clone(), waker: slot.clone() };
+        let handle = Scheduler::spawn(scheduler, stand_in, None);
+        // This may happen inside of a task of another executor, whose budget it is.
+        let (task, budget) = context::with(|now| (now.task.get(), now.budget.get()));
+        assert!(scheduler.run_one(), "the stand-in is the first task");
+        context::with(|now| {
+            now.task.set(task);
+            now.budget.set(budget);
+        });
+        let Some(waker) = slot.take() else { unreachable!("the stand-in was polled just now") };
+        Root { is_woken, waker, task: handle.id().0, _stand_in: handle }
+    }
+}
+
+impl Executor {
+    /// An executor for the calling thread that waits in `park`.
+    pub fn new(park: Box<dyn Park>, config: Config) -> Executor {
+        let bell = Arc::new(Bell::new(park.unparker()));
+        let scheduler = Scheduler::new(bell.clone());
+        let root = Root::new(&scheduler);
+        let Config { event_interval, blocking_threads, clock, drain_timeout, pool } = config;
+        let services = Services {
+            scheduler,
+            timers: Rc::new(Timers::new(clock)),
+            mailbox: Arc::new(Mailbox::new(bell.clone())),
+            pool: pool.unwrap_or_else(|| Pool::new(blocking_threads)),
+            parks: Cell::new(0),
+            looks: Cell::new(0),
+        };
+        Executor {
+            services: Rc::new(services),
+            bell,
+            park: RefCell::new(park),
+            event_interval: event_interval.max(1),
+            drain_timeout,
+            root,
+        }
+    }
+
+    /// Runs `future` to its end, and the tasks meanwhile.
+    ///
+    /// Tasks that are not finished by then stay, and go on with the next `block_on`.
+    ///
+    /// # Panics
+    /// If the thread runs an executor already, with the panic of `future`, or if the park fails.
+    ///
+    /// # Examples
+    /// ```
+    /// use coronet_exec::{Config, Executor, ThreadPark, spawn};
+    ///
+    /// let executor = Executor::new(Box::new(ThreadPark::new()), Config::default());
+    /// let sum = executor.block_on(async {
+    ///     let one = spawn(async { 1 });
+    ///     one.await.unwrap() + 2
+    /// });
+    /// assert_eq!(sum, 3);
+    /// ```
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let Some(_entered) = self.enter() else {
+            panic!(
+                "block_on inside of block_on: this thread already runs an executor. Await the \
+                 future, or spawn it, instead of blocking the core"
+            )
+        };
+        let mut future = pin!(future);
+        let mut cx = Context::from_waker(&self.root.waker);
+        // A wake of an earlier root that nobody looked at may have raised the flag: harmless.
+        self.root.is_woken.set(true);
+        loop {
+            let mut left = self.event_interval;
+            loop {
+                if self.root.is_woken.replace(false) {
+                    budget::start(self.root.task);
+                    if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                        return output;
+                    }
+                }
+                if left == 0 || !self.services.scheduler.run_one() {
+                    break;
+                }
+                left -= 1;
+            }
+            self.look_around();
+        }
+    }
+
+    /// The second half of a tick: other threads' wakes, timers, events; sleep if nothing runs.
+    fn look_around(&self) {
+        let services = &*self.services;
+        context::with(|context| context.task.set(0));
+        self.collect();
+        services.timers.fire();
+        if services.scheduler.has_runnable() {
+            let mut park = self.park.borrow_mut();
+            if park.has_pending() {
+                services.looks.set(services.looks.get() + 1);
+                park.park(Some(Duration::ZERO)).unwrap_or_else(|error| park_failed(&error));
+            }
+            return;
+        }
+        self.bell.doze();
+        if services.scheduler.has_remote() || services.mailbox.has_jobs() {
+            self.bell.rise();
+            return;
+        }
+        services.parks.set(services.parks.get() + 1);
+        let parked = self.park.borrow_mut().park(self.sleep_limit());
+        self.bell.rise();
+        parked.unwrap_or_else(|error| park_failed(&error));
+        self.collect();
+        services.timers.fire();
+    }
+
+    /// How long the core may sleep.
+    fn sleep_limit(&self) -> Option<Duration> {
+        let timers = &self.services.timers;
+        let next = timers.next()?;
+        if timers.clock().is_virtual() && self.services.pool.is_busy() {
+            // A thread works for us in real time, so virtual time stands still. Its result
+            // ends the sleep.
+            return None;
+        }
+        Some(next - timers.now())
+    }
+
+    /// Takes in what other threads have sent.
+    fn collect(&self) {
+        let services = &*self.services;
+        if services.scheduler.has_remote() {
+            services.scheduler.collect_remote();
+        }
+        if services.mailbox.has_jobs() {
+            let jobs: VecDeque<_> = services.mailbox.take();
+            for job in jobs {
+                job();
+            }
+        }
+    }
+
+    fn enter(&self) -> Option<context::Entered> {
+        context::enter(Scheduler::address(&self.services.scheduler), self.services.clone())
+    }
+
+    /// Spawns a task from outside; it runs during `block_on`.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.services.spawn(future, None)
+    }
+
+    /// Whether the calling thread runs an executor.
+    pub fn is_running_here() -> bool {
+        context::with_services(|services| services.is_some())
+    }
+
+    /// What the core has done so far.
+    pub fn stats(&self) -> Stats {
+        self.services.stats()
+    }
+
+    /// The door of this core.
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        self.services.mailbox.clone()
+    }
+}
+
+#[cold]
+fn park_failed(error: &std::io::Error) {
+    panic!("the core cannot wait for events any more: {error}")
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // Without a context if another executor is current on this thread: then the
+        // destructors of our tasks see that one. Everything here is safe in both cases.
+        let entered = self.enter();
+        self.services.mailbox.close();
+        self.services.scheduler.close();
+        self.park.get_mut().shut_down(self.drain_timeout);
+        drop(entered);
+        Scheduler::orphan_all(&self.services.scheduler);
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
