@@ -7,6 +7,12 @@
 //! The modules below are declared top layer first; each uses only those declared
 //! after it.
 
+pub mod net;
+
 pub mod io;
+
+pub mod context;
+
+pub mod op;
 
 pub mod buf;

@@ -6,6 +6,11 @@ use std::io;
 ///
 /// The errno is the `source` of the new error and part of its text.
 pub fn named(operation: &'static str, advice: &'static str, error: io::Error) -> io::Error {
+    named_with(operation.into(), advice, error)
+}
+
+/// As [`named`], for an operation whose name is made at run time.
+pub fn named_with(operation: String, advice: &'static str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Named { operation, advice, error })
 }
 
@@ -19,7 +24,7 @@ pub fn errno(error: &io::Error) -> Option<i32> {
 
 #[derive(Debug)]
 struct Named {
-    operation: &'static str,
+    operation: String,
     advice: &'static str,
     error: io::Error,
 }

@@ -35,6 +35,7 @@
 
 mod bytes_of;
 mod growable;
+mod lease;
 
 mod slice;
 mod vectored;

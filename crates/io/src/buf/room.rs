@@ -67,6 +67,12 @@ impl<'a> Room<'a> {
         Self { memory }
     }
 
+    /// The same memory, to lend to the kernel.
+    pub(crate) fn lend(self) -> coronet_ring::SpanMut<'a> {
+        // [room-keeps-init] Whoever fills a span writes initialised bytes only.
+        coronet_ring::SpanMut::new(self.memory)
+    }
+
     /// The same memory, as the standard library describes it.
     ///
     /// # Safety

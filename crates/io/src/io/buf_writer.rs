@@ -92,6 +92,9 @@ impl<W: AsyncWrite> BufWriter<W> {
     /// Hands all that is gathered to the sink.
     async fn send(&mut self) -> io::Result<()> {
         while !self.buffer().is_empty() {
+            // A write of a dropped future may still be under way. Ours would wait behind it, and
+            // a write that waits is not carried out if it is dropped: so wait before lending.
+            self.inner.flush().await?;
             let lent = mem::take(&mut self.bytes).slice(mem::take(&mut self.sent)..);
             let (result, lent) = self.inner.write(lent).await;
             // No await until what is left is here again, or lent again.

@@ -12,9 +12,11 @@
 //! - *A dropped read takes nothing away.* What had not been handed to the caller stays
 //!   with the stream, and the next read sees it first. The buffer that was lent is gone,
 //!   with whatever it held before.
-//! - *A write that was polled is carried out.* It goes on after its future is dropped:
+//! - *A write that was started is carried out.* It goes on after its future is dropped:
 //!   either all bytes of its buffer are sent, before those of any later write, or the
-//!   next write, flush or shutdown fails and says so, once.
+//!   next write, flush or shutdown fails and says so, once. The first poll starts it, unless
+//!   the write of an earlier dropped future is still under way: then it waits, and starts
+//!   behind that one. After a flush nothing is under way.
 //!
 //! A future that was never polled has done nothing. Calls made of several reads or writes
 //! can promise less, and say so under "Cancellation"; [`BufReader`] is the cure for reads,

@@ -124,9 +124,10 @@ pub trait AsyncWrite {
     /// Resolves with how many were taken, which may be fewer than there are, and the buffer.
     ///
     /// # Cancellation
-    /// Safe once polled; every implementation promises it. The write goes on: all bytes of
+    /// Safe; every implementation promises it. A write that was started goes on: all bytes of
     /// `buf` are sent, before those of any later write; or, if that fails, the next write,
-    /// flush or shutdown fails, once. A write that was never polled has sent nothing.
+    /// flush or shutdown fails, once. One that was never polled, or that still waited behind
+    /// the write of an earlier dropped future, has sent nothing.
     ///
     /// # Errors
     /// Those of the sink. The buffer comes back with every error.

@@ -1,0 +1,79 @@
+//! The driver of this thread: what sockets made here submit to.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use coronet_ring::{Group, GroupConfig, Handle};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
+}
+
+/// One driver, and the buffers that its streams share.
+#[derive(Debug)]
+pub struct Context {
+    handle: Handle,
+    receive_group: Option<Group>,
+}
+
+impl Context {
+    /// Opens the group that streams receive into, where the kernel has such groups.
+    pub fn new(handle: Handle) -> Self {
+        let capabilities = handle.capabilities();
+        // Incremental buffers pack small messages densely and take large ones whole: one layout
+        // for both (docs/BENCHMARKS.md). Without them, 16 KiB x 64 stays within the second-level cache.
+        let config = if capabilities.incremental {
+            GroupConfig { buffers: 8, buffer_bytes: 256 * 1024, incremental: true }
+        } else {
+            GroupConfig { buffers: 64, buffer_bytes: 16 * 1024, incremental: false }
+        };
+        let usable = capabilities.buffer_groups && capabilities.recv_multi;
+        // Without a group, streams receive into buffers of their own.
+        let receive_group = if usable { handle.open_group(config).ok() } else { None };
+        Self { handle, receive_group }
+    }
+
+    /// What submits to the driver.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(crate) fn receive_group(&self) -> Option<&Group> {
+        self.receive_group.as_ref()
+    }
+}
+
+/// Makes `context` the one of this thread until the guard is dropped.
+pub fn enter(context: Rc<Context>) -> Entered {
+    let before = CURRENT.with(|current| current.borrow_mut().replace(context));
+    Entered { before }
+}
+
+/// Ends what [`enter`] began.
+#[derive(Debug)]
+#[must_use]
+pub struct Entered {
+    before: Option<Rc<Context>>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        let current = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), before));
+        drop(current);
+    }
+}
+
+/// The context of this thread.
+///
+/// # Panics
+/// Outside of a runtime.
+#[track_caller]
+pub fn current() -> Rc<Context> {
+    try_current().expect("no driver on this thread: sockets and files are used inside of a runtime")
+}
+
+/// The context of this thread, if there is one.
+pub fn try_current() -> Option<Rc<Context>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}

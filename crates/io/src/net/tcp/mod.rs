@@ -1,0 +1,15 @@
+//! TCP: listener, stream, and the two engines behind a stream.
+
+mod connect;
+mod listener;
+mod split;
+mod traits;
+mod stream;
+mod receive;
+mod transmit;
+mod socket;
+
+pub use listener::{ListenOptions, TcpListener};
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use stream::{IntoStdError, TcpStream};
+pub use transmit::Partial;

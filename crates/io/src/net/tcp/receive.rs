@@ -1,0 +1,259 @@
+//! The receive engine: one per stream. It owns the bytes that have arrived and nobody
+//! has taken, so every read method is a mere waiter that can be dropped.
+//!
+//! [`next_mode`] is the one place that decides *how* to receive.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use coronet_ring::{Lease, OpFuture, OpStream};
+
+use super::socket::Socket;
+use crate::op::{Recv, RecvMulti};
+
+/// How a stream receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// One multishot on buffers that the kernel picks: no memory while nothing arrives.
+    Multishot,
+    /// One receive into a buffer of the stream's own.
+    Owned,
+}
+
+/// Why a new receive has to be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The first one, or the last one ended without a complaint (a full queue, a pause).
+    Fresh,
+    /// The kernel found no buffer to pick. There *is* data, so an owned receive ends at once.
+    NoBuffers,
+}
+
+/// Chooses the mode of the next receive.
+///
+/// `buffers` is what the kernel can pick from now, `None` where there are no groups.
+fn next_mode(cause: Cause, buffers: Option<usize>) -> Mode {
+    match (cause, buffers) {
+        (_, None) => Mode::Owned,
+        // Other streams hold them all. Their owner may be waiting for us, so do not wait for them.
+        (Cause::NoBuffers, Some(_)) | (Cause::Fresh, Some(0)) => Mode::Owned,
+        (Cause::Fresh, Some(_)) => Mode::Multishot,
+    }
+}
+
+/// Bytes of an owned receive: as much as one buffer of a plain group.
+const OWNED_BYTES: usize = 16 * 1024;
+/// A reader that collects more than this gives the pooled buffers back, and keeps a copy.
+const POOLED_BYTES_MAX: usize = 64 * 1024;
+
+enum Source {
+    Idle(Cause),
+    Multishot(OpStream<RecvMulti>),
+    Owned(OpFuture<Recv<Vec<u8>>>),
+    /// The peer will send no more, or its connection failed and somebody was told.
+    Ended,
+}
+
+/// The state of one direction.
+pub(super) struct Receive {
+    source: Source,
+    arrived: VecDeque<Lease>,
+    arrived_bytes: usize,
+}
+
+impl Receive {
+    pub(super) fn new() -> Self {
+        Self { source: Source::Idle(Cause::Fresh), arrived: VecDeque::new(), arrived_bytes: 0 }
+    }
+
+    /// The next bytes, as they arrived; empty at the end of the stream.
+    pub(super) fn poll_recv(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
+        loop {
+            if let Some(lease) = self.pop() {
+                return Poll::Ready(Ok(lease));
+            }
+            if !ready!(self.poll_more(socket, cx))? {
+                return Poll::Ready(Ok(Lease::empty()));
+            }
+        }
+    }
+
+    /// Waits until at least `wanted` bytes are here; `false` if the stream ends before.
+    pub(super) fn poll_collect(
+        &mut self,
+        wanted: usize,
+        socket: &Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        while self.arrived_bytes < wanted {
+            if !ready!(self.poll_more(socket, cx))? {
+                return Poll::Ready(Ok(false));
+            }
+            if self.arrived_bytes > POOLED_BYTES_MAX && self.arrived.len() > 1 {
+                self.compact(wanted);
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// Takes up to `room` bytes of what is here.
+    pub(super) fn take_up_to(&mut self, room: usize) -> Option<Lease> {
+        let front = self.arrived.front_mut()?;
+        let lease = if front.len() > room { front.split_to(room) } else { self.arrived.pop_front()? };
+        self.arrived_bytes -= lease.len();
+        Some(lease)
+    }
+
+    /// Puts bytes back that were received and not taken.
+    pub(super) fn put_back(&mut self, lease: Lease) {
+        self.arrived_bytes += lease.len();
+        self.arrived.push_front(lease);
+    }
+
+    /// Bytes that wait to be read.
+    pub(super) fn waiting(&self) -> usize {
+        self.arrived_bytes
+    }
+
+    /// True if the kernel works for this direction.
+    pub(super) fn is_armed(&self) -> bool {
+        matches!(self.source, Source::Multishot(_) | Source::Owned(_))
+    }
+
+    /// Ends what the kernel does for this direction; what still arrives is kept.
+    pub(super) fn poll_disarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.source {
+                Source::Multishot(stream) => {
+                    stream.request_cancel();
+                    match ready!(stream.poll_item(cx)) {
+                        Some(Ok(received)) => received.for_each(|lease| self.push(lease)),
+                        Some(Err(_)) => {}
+                        None => self.source = Source::Idle(Cause::Fresh),
+                    }
+                }
+                Source::Owned(recv) => {
+                    recv.request_cancel();
+                    let (_, bytes) = ready!(Pin::new(recv).poll(cx));
+                    self.push(Lease::copy_of(&bytes));
+                    self.source = Source::Idle(Cause::Fresh);
+                }
+                Source::Idle(_) | Source::Ended => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<Lease> {
+        let lease = self.arrived.pop_front()?;
+        self.arrived_bytes -= lease.len();
+        Some(lease)
+    }
+
+    fn push(&mut self, lease: Lease) {
+        if !lease.is_empty() {
+            self.arrived_bytes += lease.len();
+            self.arrived.push_back(lease);
+        }
+    }
+
+    /// Copies what has arrived into one piece, so that its buffers can serve others.
+    fn compact(&mut self, wanted: usize) {
+        // Room for all of it, so that a long read copies each byte a few times, not once per arrival.
+        let mut bytes = Vec::with_capacity(self.arrived_bytes.max(wanted.min(2 * self.arrived_bytes)));
+        self.arrived.drain(..).for_each(|lease| bytes.extend_from_slice(&lease));
+        self.arrived.push_back(Lease::copy_of(&bytes));
+    }
+
+    /// Waits for more bytes; `false` at the end of the stream.
+    fn poll_more(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            match &mut self.source {
+                Source::Idle(cause) => self.source = arm(*cause, socket),
+                Source::Multishot(stream) => match ready!(stream.poll_item(cx)) {
+                    Some(Ok(received)) if received.is_empty() => self.source = Source::Ended,
+                    Some(Ok(received)) => {
+                        received.for_each(|lease| self.push(lease));
+                        return Poll::Ready(Ok(true));
+                    }
+                    Some(Err(error)) => {
+                        self.source = self.after(error, socket)?;
+                    }
+                    // Its last completion carried bytes: it did not fail, it only ended.
+                    None => self.source = Source::Idle(Cause::Fresh),
+                },
+                Source::Owned(recv) => {
+                    let (result, bytes) = ready!(Pin::new(recv).poll(cx));
+                    match result {
+                        Ok(0) => self.source = Source::Ended,
+                        Ok(_) => {
+                            self.source = Source::Idle(Cause::Fresh);
+                            self.push(Lease::copy_of(&bytes));
+                            return Poll::Ready(Ok(true));
+                        }
+                        Err(error) => self.source = self.after(error, socket)?,
+                    }
+                }
+                Source::Ended => return Poll::Ready(Ok(false)),
+            }
+        }
+    }
+
+    /// What to do after a receive failed; the error, if it is the user's.
+    fn after(&mut self, error: io::Error, socket: &Socket) -> io::Result<Source> {
+        match error.raw_os_error() {
+            Some(libc::ENOBUFS) => Ok(Source::Idle(Cause::NoBuffers)),
+            Some(libc::EINTR | libc::EAGAIN) => Ok(Source::Idle(Cause::Fresh)),
+            // Paused because too much waited to be taken; all of it is taken now.
+            Some(libc::ECANCELED) if !socket.handle().is_closed() => Ok(Source::Idle(Cause::Fresh)),
+            _ => {
+                self.source = Source::Ended;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn arm(cause: Cause, socket: &Socket) -> Source {
+    let group = socket.context.receive_group();
+    match (next_mode(cause, group.map(coronet_ring::Group::available)), group) {
+        (Mode::Multishot, Some(group)) => {
+            let op = RecvMulti::new(socket.fd.clone(), group.clone());
+            Source::Multishot(socket.handle().submit_multi(op))
+        }
+        (Mode::Multishot, None) | (Mode::Owned, _) => {
+            let op = Recv::new(socket.fd.clone(), Vec::with_capacity(OWNED_BYTES), 0);
+            Source::Owned(socket.handle().submit(op))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_group_never_makes_a_stream_wait() {
+        assert_eq!(next_mode(Cause::Fresh, Some(3)), Mode::Multishot);
+        assert_eq!(next_mode(Cause::Fresh, Some(0)), Mode::Owned);
+        assert_eq!(next_mode(Cause::NoBuffers, Some(0)), Mode::Owned);
+        assert_eq!(next_mode(Cause::NoBuffers, Some(3)), Mode::Owned, "data waits now");
+        assert_eq!(next_mode(Cause::Fresh, None), Mode::Owned);
+    }
+
+    #[test]
+    fn what_arrived_is_taken_in_order_and_in_any_portion() {
+        let mut receive = Receive::new();
+        receive.push(Lease::copy_of(b"hello "));
+        receive.push(Lease::copy_of(b"world"));
+        receive.push(Lease::empty());
+        assert_eq!(receive.waiting(), 11);
+        assert_eq!(&*receive.take_up_to(2).expect("bytes"), b"he");
+        receive.put_back(Lease::copy_of(b"he"));
+        receive.compact(0);
+        assert_eq!((receive.arrived.len(), receive.waiting()), (1, 11));
+        assert_eq!(&*receive.take_up_to(100).expect("bytes"), b"hello world");
+        assert!(receive.take_up_to(100).is_none());
+    }
+}

@@ -1,0 +1,67 @@
+//! Sending on a socket. Both run to their end when dropped: a send that is cut short tears
+//! a message. Both raise no signal (`MSG_NOSIGNAL`).
+
+use std::os::fd::AsFd;
+
+use coronet_ring::{Completion, MessageSpace, OnDrop, Op, Request, SharedFd, Span};
+
+use crate::buf::{BufResult, IoBuf, IoVectoredBuf};
+
+/// Sends the bytes of a buffer.
+pub struct Send<B> {
+    socket: SharedFd,
+    buf: B,
+    flags: i32,
+}
+
+impl<B: IoBuf> Send<B> {
+    /// `flags` are `MSG_*`; with `MSG_WAITALL` only an error cuts it short.
+    pub fn new(socket: SharedFd, buf: B, flags: i32) -> Self {
+        Self { socket, buf, flags }
+    }
+}
+
+impl<B: IoBuf> Op for Send<B> {
+    type Output = BufResult<usize, B>;
+
+    const ON_DROP: OnDrop = OnDrop::LetRun;
+
+    fn request(&mut self) -> Request<'_> {
+        let from = Span::new(self.buf.as_bytes());
+        Request::Send { socket: self.socket.as_fd(), from, flags: self.flags }
+    }
+
+    fn finish(self, done: Completion) -> Self::Output {
+        (done.value().map(|count| count as usize), self.buf)
+    }
+}
+
+/// Sends the bytes of several buffers as one.
+pub struct SendVectored<V> {
+    socket: SharedFd,
+    bufs: V,
+    space: MessageSpace,
+    flags: i32,
+}
+
+impl<V: IoVectoredBuf> SendVectored<V> {
+    /// `flags` are `MSG_*`; with `MSG_WAITALL` only an error cuts it short.
+    pub fn new(socket: SharedFd, bufs: V, flags: i32) -> Self {
+        Self { socket, bufs, space: MessageSpace::new(), flags }
+    }
+}
+
+impl<V: IoVectoredBuf> Op for SendVectored<V> {
+    type Output = BufResult<usize, V>;
+
+    const ON_DROP: OnDrop = OnDrop::LetRun;
+
+    fn request(&mut self) -> Request<'_> {
+        let message = self.space.gather(self.bufs.slices());
+        Request::SendMessage { socket: self.socket.as_fd(), message, flags: self.flags }
+    }
+
+    fn finish(self, done: Completion) -> Self::Output {
+        (done.value().map(|count| count as usize), self.bufs)
+    }
+}
