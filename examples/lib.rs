@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Runnable programs, one idea each: see the files beside this one, each a
+//! `cargo run --release --example NAME`.

@@ -57,12 +57,7 @@ impl Pool {
     pub(crate) fn new(threads_max: usize) -> Arc<Pool> {
         Arc::new(Pool {
             shared: Arc::new(Shared {
-                state: Mutex::new(State {
-                    queue: VecDeque::new(),
-                    threads: 0,
-                    idle: 0,
-                    is_closed: false,
-                }),
+                state: Mutex::new(State { queue: VecDeque::new(), threads: 0, idle: 0, is_closed: false }),
                 work: Condvar::new(),
                 threads_max: threads_max.max(1),
                 unfinished: AtomicUsize::new(0),
@@ -87,9 +82,8 @@ impl Pool {
         state.threads += 1;
         drop(state);
         let weak = Arc::downgrade(shared);
-        let started = std::thread::Builder::new()
-            .name("coronet-blocking".to_owned())
-            .spawn(move || work(&weak));
+        let started =
+            std::thread::Builder::new().name("coronet-blocking".to_owned()).spawn(move || work(&weak));
         if started.is_err() {
             let mut state = shared.lock();
             state.threads -= 1;

@@ -135,6 +135,7 @@ impl Executor {
             timers: Rc::new(Timers::new(clock)),
             mailbox: Arc::new(Mailbox::new(bell.clone())),
             pool: pool.unwrap_or_else(|| Pool::new(blocking_threads)),
+            stop: Rc::default(),
             parks: Cell::new(0),
             looks: Cell::new(0),
         };

@@ -61,11 +61,7 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new(bell: Arc<Bell>) -> Mailbox {
-        Mailbox {
-            bell,
-            has_jobs: AtomicBool::new(false),
-            jobs: Mutex::new(Some(VecDeque::new())),
-        }
+        Mailbox { bell, has_jobs: AtomicBool::new(false), jobs: Mutex::new(Some(VecDeque::new())) }
     }
 
     /// Sends `job`; gives it back if the core is gone.

@@ -69,8 +69,7 @@ struct ThreadUnpark {
 impl ThreadPark {
     /// A park for the calling thread.
     pub fn new() -> ThreadPark {
-        let shared =
-            ThreadUnpark { notified: AtomicBool::new(false), thread: thread::current() };
+        let shared = ThreadUnpark { notified: AtomicBool::new(false), thread: thread::current() };
         ThreadPark { shared: Arc::new(shared), not_send: PhantomData }
     }
 }

@@ -7,7 +7,7 @@
 pub(crate) use loom::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering, fence},
     },
     thread,
 };
@@ -15,7 +15,7 @@ pub(crate) use loom::{
 pub(crate) use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering, fence},
     },
     thread,
 };

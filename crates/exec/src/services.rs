@@ -10,6 +10,7 @@ use crate::{
     context,
     mailbox::Mailbox,
     stats::Stats,
+    sync::Event,
     task::{JoinHandle, Scheduler},
     timer::Timers,
 };
@@ -19,8 +20,18 @@ pub(crate) struct Services {
     pub(crate) timers: Rc<Timers>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) stop: Rc<Stop>,
     pub(crate) parks: std::cell::Cell<u64>,
     pub(crate) looks: std::cell::Cell<u64>,
+}
+
+/// How a core of a group is told to stop.
+#[derive(Default)]
+pub(crate) struct Stop {
+    /// Asked to end.
+    pub(crate) requested: Event,
+    /// Its time is up.
+    pub(crate) killed: Event,
 }
 
 impl Services {

@@ -39,22 +39,22 @@
 //! # Ok(()) }
 //! ```
 
-pub mod backend;
-pub mod completion;
 pub mod driver;
-pub mod error;
-pub mod fd;
-pub mod future;
 pub mod handle;
+pub mod stream;
+pub mod future;
+mod shared;
+pub mod backend;
 mod lifecycle;
 pub mod op;
-pub mod pool;
 pub mod request;
-mod shared;
+pub mod pool;
 pub mod span;
-pub mod stats;
-pub mod stream;
+pub mod completion;
 pub mod token;
+pub mod fd;
+pub mod error;
+pub mod stats;
 
 #[doc(inline)]
 pub use {

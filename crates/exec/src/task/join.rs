@@ -31,7 +31,6 @@ use super::{
 ///
 /// # Panics
 /// When polled again after it gave its output.
-#[must_use = "dropping a JoinHandle detaches the task; say `drop(...)` or `let _ = ...` if that is meant"]
 pub struct JoinHandle<T> {
     header: NonNull<Header>,
     /// Neither `Send` nor `Sync`: it is the witness of [task-owned].
@@ -159,8 +158,9 @@ impl<T> fmt::Debug for JoinHandle<T> {
 
 /// Why a task gave no output.
 pub struct JoinError {
-    /// The payload in a lock that nobody contends: it makes the error `Sync`.
-    panic: Option<Mutex<Box<dyn Any + Send>>>,
+    /// The payload in a lock that nobody contends: it makes the error `Sync`. In a box, because
+    /// each task has room for an error, and few need it.
+    panic: Option<Box<Mutex<Box<dyn Any + Send>>>>,
 }
 
 impl JoinError {
@@ -169,7 +169,7 @@ impl JoinError {
     }
 
     pub(crate) fn panic(payload: Box<dyn Any + Send>) -> JoinError {
-        JoinError { panic: Some(Mutex::new(payload)) }
+        JoinError { panic: Some(Box::new(Mutex::new(payload))) }
     }
 
     /// Whether the task panicked.
@@ -196,9 +196,7 @@ impl JoinError {
     /// The error, if the task was cancelled.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.panic {
-            Some(panic) => {
-                Ok(panic.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
-            }
+            Some(panic) => Ok((*panic).into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)),
             None => Err(self),
         }
     }

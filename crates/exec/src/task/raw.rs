@@ -203,10 +203,7 @@ unsafe fn drop_future<F: Future>(header: NonNull<Header>) {
 ///
 /// # Safety
 /// - `stage` is valid, and nobody else borrows it. \[one-poll\]
-unsafe fn replace_future<F: Future>(
-    stage: *mut Stage<F>,
-    mut output: Result<F::Output, JoinError>,
-) {
+unsafe fn replace_future<F: Future>(stage: *mut Stage<F>, mut output: Result<F::Output, JoinError>) {
     // The destructor may panic: then that is the outcome, and the future counts as dropped.
     // SAFETY: [one-poll] by contract.
     if let Err(panic) = catch(|| unsafe { stage.drop_in_place() }) {

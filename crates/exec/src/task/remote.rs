@@ -123,10 +123,7 @@ impl RemoteWord {
     /// Clears the flags of a cell that the core took from the stack; `refs` is its own count.
     pub(super) fn collect(&self, refs: i32) -> Collected {
         let word = self.0.fetch_and(!(QUEUED | NOTIFIED), Ordering::AcqRel);
-        Collected {
-            is_notified: word & NOTIFIED != 0,
-            is_last: i64::from(refs) + count(word) == 0,
-        }
+        Collected { is_notified: word & NOTIFIED != 0, is_last: i64::from(refs) + count(word) == 0 }
     }
 
     /// Undoes `QUEUED` because the stack is closed. After `Nothing` the cell may be gone.
@@ -177,12 +174,8 @@ impl RemoteStack {
             // SAFETY: [cell-alive] by contract the caller owns the `QUEUED` bit, which keeps the
             // cell alive until the exchange below succeeds.
             unsafe { header.as_ref() }.remote_next.store(head, Ordering::Relaxed);
-            match self.head.compare_exchange_weak(
-                head,
-                header.as_ptr(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self.head.compare_exchange_weak(head, header.as_ptr(), Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(now) => head = now,
             }

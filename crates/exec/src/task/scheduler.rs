@@ -25,11 +25,7 @@ use super::{
     remote::{RemoteStack, Then},
     state::{self, Close, Enqueue, State},
 };
-use crate::{
-    context,
-    mailbox::Bell,
-    stats::Stats,
-};
+use crate::{context, mailbox::Bell, stats::Stats};
 
 /// The tasks of one core.
 ///

@@ -97,9 +97,7 @@ pub(super) fn transition_to_resting(state: State) -> (State, Rest) {
         State::Running => (State::Idle, Rest::Wait),
         State::Rerun => (State::Queued, Rest::Requeue),
         State::Dying => (State::Dying, Rest::Cancel),
-        State::Idle | State::Queued | State::Doomed | State::Finished => {
-            impossible("pending", state)
-        }
+        State::Idle | State::Queued | State::Doomed | State::Finished => impossible("pending", state),
     }
 }
 
@@ -108,9 +106,7 @@ pub(super) fn transition_to_resting(state: State) -> (State, Rest) {
 pub(super) fn transition_to_finished(state: State) -> State {
     match state {
         State::Running | State::Rerun | State::Dying => State::Finished,
-        State::Idle | State::Queued | State::Doomed | State::Finished => {
-            impossible("finished", state)
-        }
+        State::Idle | State::Queued | State::Doomed | State::Finished => impossible("finished", state),
     }
 }
 

@@ -10,7 +10,6 @@ use std::{
 use futures_core::Stream;
 
 use crate::{
-    context,
     services,
     sync::mpsc,
     task::{JoinError, JoinHandle, TaskId},
@@ -127,7 +126,6 @@ impl<T: 'static> JoinSet<T> {
                 }
                 Poll::Pending => {
                     let _ = self.report.send(key);
-                    debug_assert!(context::with(|context| context.task.get()) != 0);
                     return Poll::Pending;
                 }
             }

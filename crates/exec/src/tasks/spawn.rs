@@ -8,8 +8,7 @@ use std::{
 };
 
 use crate::{
-    context,
-    services,
+    context, services,
     task::{JoinHandle, TaskId},
 };
 

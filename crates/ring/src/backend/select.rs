@@ -16,6 +16,8 @@ pub enum Preference {
     Auto,
     /// io_uring, or an error that says why not.
     Uring,
+    /// epoll. Not part of this version: an error of kind `Unsupported`.
+    Epoll,
 }
 
 impl FromStr for Preference {
@@ -25,9 +27,10 @@ impl FromStr for Preference {
         match name {
             "auto" => Ok(Self::Auto),
             "uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("no backend is called {name:?}: use \"auto\" or \"uring\""),
+                format!("no backend is called {name:?}: use \"auto\", \"uring\" or \"epoll\""),
             )),
         }
     }
@@ -41,6 +44,10 @@ pub(crate) fn open(preference: Preference, setup: Setup) -> io::Result<Uring> {
             let capabilities = Capabilities::probe()?;
             Uring::open(setup, capabilities)
         }
+        Preference::Epoll => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the epoll backend is not part of this version; use \"auto\" or \"uring\"",
+        )),
     }
 }
 

@@ -263,7 +263,8 @@ impl Table {
         let slot = live(&mut self.slots, token).expect("[token-unique] the stream holds the slot");
         if let Some(done) = slot.results.pop() {
             debug_assert!(
-                slot.state == State::Ready || step(slot.state, Event::Taken) == (Some(slot.state), Action::PopItem)
+                slot.state == State::Ready
+                    || step(slot.state, Event::Taken) == (Some(slot.state), Action::PopItem)
             );
             // SAFETY: [cell-typed] `OpStream<O>` is made with the token of an `O` only.
             let op = unsafe { slot.cell.address::<O>() };

@@ -32,11 +32,13 @@ impl TcpStream {
             match connect_to(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
-                    refusal = Some(coronet_ring::error::named_with(format!("connect to {address}"), "", error));
+                    refusal =
+                        Some(coronet_ring::error::named_with(format!("connect to {address}"), "", error));
                 }
             }
         }
-        Err(refusal.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to")))
+        Err(refusal
+            .unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to")))
     }
 }
 

@@ -421,7 +421,9 @@ pub struct IntoStdError {
 
 impl std::fmt::Display for IntoStdError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the stream was read from, or written to, by futures that were dropped: bytes would be lost")
+        f.write_str(
+            "the stream was read from, or written to, by futures that were dropped: bytes would be lost",
+        )
     }
 }
 
@@ -468,6 +470,9 @@ impl AsFd for TcpStream {
 
 impl std::fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TcpStream").field("fd", &self.socket.fd).field("peer", &self.peer_addr().ok()).finish()
+        f.debug_struct("TcpStream")
+            .field("fd", &self.socket.fd)
+            .field("peer", &self.peer_addr().ok())
+            .finish()
     }
 }

@@ -1,0 +1,290 @@
+//! Long-lived connections, each with a fixed number of messages in flight.
+//!
+//! A multishot receive per connection on buffers that go back at once; what has come back is
+//! sent again as one entry, cut from the table of the pattern without a copy.
+#![allow(unsafe_code, reason = "submits entries that name the pattern and receive buffers")]
+
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+
+use anyhow::{Context, bail, ensure};
+use coronet_benches::buffers::{Buffers, GROUP, Sharing};
+use coronet_benches::lane::{Lane, Outcome, Setup, Target};
+use coronet_benches::pattern::{Pattern, Place};
+use coronet_benches::process::now_ns;
+use coronet_benches::report::Report;
+use io_uring::{CompletionQueue, opcode};
+use socket2::SockRef;
+
+use crate::meter::Meter;
+use crate::{Options, Wait};
+
+/// What a completion belongs to: the upper half of the user data.
+const RECEIVE: u32 = 0;
+const SEND: u32 = 1;
+
+struct Connection {
+    /// Where the next sent byte stands in the stream.
+    to_send: Place,
+    /// Where the next received byte stands.
+    to_receive: Place,
+    /// Bytes of the current message that have come back.
+    partial: usize,
+    /// Bytes that the send in flight still has to take.
+    sending: usize,
+    /// Messages to send once it has.
+    owed: usize,
+    /// When the messages in flight were sent, the oldest at `oldest`.
+    sent_at: Vec<u64>,
+    oldest: usize,
+    newest: usize,
+}
+
+struct Generator<'run> {
+    options: &'run Options,
+    lane: Lane<'run>,
+    buffers: Buffers,
+    pattern: Pattern,
+    connections: Vec<Connection>,
+    starved: Vec<u32>,
+    touched: Vec<u32>,
+    meter: Meter<'run>,
+    now: u64,
+}
+
+/// Connects, runs, reports.
+pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
+    let in_flight = options.size * options.pipeline;
+    let streams = connect(options)?;
+    let setup = Setup { entries: 1024, completions: 16 * 1024, taskrun_flag: options.wait == Wait::Spin };
+    let (ring, rung) = setup.build().context("set up the ring")?;
+    ensure!(
+        rung.starts_with("defer") || options.wait == Wait::Sleep,
+        "spinning needs kernel 6.1; use --wait sleep"
+    );
+    // Leaked, like the buffers: the kernel may use them until the process ends.
+    let ring = Box::leak(Box::new(ring));
+    let (lane, mut completions) = Lane::open(ring);
+    let buffers = register_buffers(&lane, in_flight * options.connections)?;
+    let descriptors: Vec<i32> = streams.iter().map(AsRawFd::as_raw_fd).collect();
+    lane.submitter().register_files(&descriptors).context("register the connections")?;
+    let connections = (0..options.connections).map(|index| Connection {
+        to_send: Place::start(index),
+        to_receive: Place::start(index),
+        partial: 0,
+        sending: 0,
+        owed: options.pipeline,
+        sent_at: vec![0; options.pipeline],
+        oldest: 0,
+        newest: 0,
+    });
+    let generator = Box::leak(Box::new(Generator {
+        options,
+        lane,
+        buffers,
+        pattern: Pattern::new(in_flight),
+        connections: connections.collect(),
+        starved: Vec::new(),
+        touched: Vec::new(),
+        meter: Meter::start(options),
+        now: now_ns(),
+    }));
+    generator.drive(&mut completions)?;
+    generator.meter.report()
+}
+
+fn connect(options: &Options) -> anyhow::Result<Vec<TcpStream>> {
+    (0..options.connections)
+        .map(|index| {
+            let stream = TcpStream::connect(options.connect)
+                .with_context(|| format!("connect to {} (connection {})", options.connect, index + 1))?;
+            stream.set_nodelay(true)?;
+            if let Some(name) = &options.congestion {
+                let socket = SockRef::from(&stream);
+                socket
+                    .set_tcp_congestion(name.as_bytes())
+                    .with_context(|| format!("use congestion control {name:?}"))?;
+            }
+            Ok(stream)
+        })
+        .collect()
+}
+
+/// Large shared buffers if the kernel has them: enough for all that can be in flight, but no
+/// more than the cache holds.
+fn register_buffers(lane: &Lane<'_>, in_flight: usize) -> anyhow::Result<Buffers> {
+    let total = in_flight.next_power_of_two().clamp(256 << 10, 1 << 20);
+    for (sharing, count, size) in [(Sharing::Incremental, 8, total / 8), (Sharing::Whole, 128, 16 << 10)] {
+        let mut buffers = Buffers::new(count, size, sharing).context("map the buffers")?;
+        // SAFETY: a successful registration goes into the leaked generator; after a failed one
+        // the kernel does not know the buffers.
+        if unsafe { buffers.register(lane.submitter()) }.is_ok() {
+            return Ok(buffers);
+        }
+    }
+    bail!("this kernel has no buffer rings (needs 5.19)")
+}
+
+impl Generator<'_> {
+    fn drive(&mut self, completions: &mut CompletionQueue<'_>) -> anyhow::Result<()> {
+        for slot in 0..u32::try_from(self.connections.len())? {
+            self.arm_receive(slot)?;
+            self.send(slot)?;
+        }
+        while self.meter.goes_on(self.now)? {
+            match self.options.wait {
+                Wait::Sleep => self.lane.enter(1).context("enter the ring")?,
+                Wait::Spin if self.lane.has_queued() || self.lane.has_deferred() => {
+                    self.lane.enter(0).context("enter the ring")?;
+                }
+                Wait::Spin => {}
+            }
+            completions.sync();
+            if CompletionQueue::is_empty(completions) {
+                self.rest();
+                continue;
+            }
+            self.now = now_ns();
+            self.meter.busy(self.now);
+            for entry in &mut *completions {
+                self.complete(entry.user_data(), Outcome::of(&entry))?;
+            }
+            // After the whole batch: all that came back on a connection goes out as one send.
+            while let Some(slot) = self.touched.pop() {
+                self.send(slot)?;
+            }
+            self.buffers.publish();
+            while let Some(slot) = self.starved.pop() {
+                self.arm_receive(slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing to do: watches the ring for a while.
+    fn rest(&mut self) {
+        self.meter.idle();
+        for _ in 0..1000 {
+            if self.lane.has_deferred() || self.lane.has_queued() {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        self.now = now_ns();
+    }
+
+    #[inline]
+    fn complete(&mut self, data: u64, outcome: Outcome) -> anyhow::Result<()> {
+        let slot = data as u32;
+        match (data >> 32) as u32 {
+            RECEIVE => self.received(slot, outcome),
+            _ => self.sent(slot, outcome),
+        }
+    }
+
+    fn arm_receive(&mut self, slot: u32) -> anyhow::Result<()> {
+        let target = Target::Direct(slot);
+        let entry = target.mark(opcode::RecvMulti::new(target.fd(), GROUP).build());
+        // SAFETY: the receive names no memory; the buffers it picks are never unmapped.
+        unsafe { self.lane.push(&entry.user_data(tag(RECEIVE, slot))) }?;
+        Ok(())
+    }
+
+    #[inline]
+    fn received(&mut self, slot: u32, outcome: Outcome) -> anyhow::Result<()> {
+        let Self { connections, buffers, pattern, meter, .. } = self;
+        let connection = &mut connections[slot as usize];
+        let count = match outcome.bytes() {
+            Ok(0) => bail!("the server closed connection {slot}"),
+            Ok(count) => count,
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                self.starved.push(slot);
+                return Ok(());
+            }
+            Err(error) => return Err(error).context(format!("receive on connection {slot}")),
+        };
+        let mut first = None;
+        buffers.received(outcome, |segment| first = Some(segment));
+        let segment = first.context("the kernel named no buffer")?;
+        // SAFETY: the segment was just received and is released below.
+        let bytes = unsafe { buffers.bytes(segment) };
+        let right = pattern.matches(connection.to_receive, bytes);
+        connection.to_receive.advance(count);
+        buffers.release(segment);
+        if !right {
+            bail!("payload mismatch on connection {slot}: {count} bytes are not what was sent");
+        }
+        connection.partial += count;
+        let before = connection.owed;
+        while connection.partial >= self.options.size {
+            connection.partial -= self.options.size;
+            connection.owed += 1;
+            meter.record(self.now - connection.sent_at[connection.oldest]);
+            connection.oldest += 1;
+            if connection.oldest == connection.sent_at.len() {
+                connection.oldest = 0;
+            }
+        }
+        ensure!(
+            connection.owed <= self.options.pipeline,
+            "connection {slot} got more than was sent to the server"
+        );
+        if before == 0 && connection.owed > 0 && connection.sending == 0 {
+            self.touched.push(slot);
+        }
+        if outcome.more() { Ok(()) } else { self.arm_receive(slot) }
+    }
+
+    /// Sends all messages that are owed, unless a send is in flight.
+    #[inline]
+    fn send(&mut self, slot: u32) -> anyhow::Result<()> {
+        let connection = &mut self.connections[slot as usize];
+        if connection.sending > 0 || connection.owed == 0 {
+            return Ok(());
+        }
+        for _ in 0..connection.owed {
+            connection.sent_at[connection.newest] = self.now;
+            connection.newest += 1;
+            if connection.newest == connection.sent_at.len() {
+                connection.newest = 0;
+            }
+        }
+        connection.sending = connection.owed * self.options.size;
+        connection.owed = 0;
+        self.push_send(slot)
+    }
+
+    #[inline]
+    fn push_send(&mut self, slot: u32) -> anyhow::Result<()> {
+        let connection = &self.connections[slot as usize];
+        let bytes = self.pattern.slice(connection.to_send, connection.sending);
+        let len = u32::try_from(bytes.len())?;
+        let target = Target::Direct(slot);
+        let send = opcode::Send::new(target.fd(), bytes.as_ptr(), len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        // SAFETY: the bytes belong to the table, which is never changed nor freed.
+        unsafe { self.lane.push(&target.mark(send).user_data(tag(SEND, slot))) }?;
+        Ok(())
+    }
+
+    #[inline]
+    fn sent(&mut self, slot: u32, outcome: Outcome) -> anyhow::Result<()> {
+        let count = outcome.bytes().with_context(|| format!("send on connection {slot}"))?;
+        let connection = &mut self.connections[slot as usize];
+        connection.to_send.advance(count);
+        connection.sending -= count;
+        if connection.sending > 0 {
+            return self.push_send(slot);
+        }
+        if connection.owed > 0 {
+            self.touched.push(slot);
+        }
+        Ok(())
+    }
+}
+
+/// User data: what it is, and whose.
+fn tag(kind: u32, slot: u32) -> u64 {
+    u64::from(kind) << 32 | u64::from(slot)
+}

@@ -1,0 +1,90 @@
+//! How a runtime is set up.
+
+use std::io;
+use std::time::Duration;
+
+use coronet_ring::Config as RingConfig;
+
+pub use coronet_ring::Preference as Backend;
+
+/// The variable that overrides [`Backend::Auto`].
+const BACKEND_VARIABLE: &str = "CORONET_BACKEND";
+
+/// Sets up a [`Runtime`](crate::Runtime), or each core of [`Cores`](crate::Cores).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    ring: RingConfig,
+    exec: coronet_exec::Config,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let ring = RingConfig::default();
+        let mut exec = coronet_exec::Config::default();
+        exec.drain_timeout = ring.drain_timeout;
+        Self { ring, exec }
+    }
+}
+
+impl Builder {
+    /// The backend; [`Backend::Auto`] by default. The environment variable `CORONET_BACKEND`
+    /// (`auto`, `uring` or `epoll`) overrides `Auto`, and nothing else.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.ring.backend = backend;
+        self
+    }
+
+    /// Entries of the submission queue, 8 to 32,768; 256 by default. The completion queue has at
+    /// least four times as many.
+    pub fn entries(mut self, entries: u32) -> Self {
+        self.ring.entries = entries;
+        self
+    }
+
+    /// How many tasks run before the core looks for completions; 61 by default.
+    pub fn event_interval(mut self, tasks: u32) -> Self {
+        self.exec.event_interval = tasks;
+        self
+    }
+
+    /// How many threads `spawn_blocking` may use at once; 64 by default.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        self.exec.blocking_threads = threads;
+        self
+    }
+
+    /// How long the end of the runtime may wait for the kernel to give everything back; 5 s by
+    /// default. What it has not given back by then is leaked, never freed.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.ring.drain_timeout = timeout;
+        self.exec.drain_timeout = timeout;
+        self
+    }
+
+    /// A runtime on this thread.
+    ///
+    /// # Errors
+    /// `InvalidInput` for entries out of range or a `CORONET_BACKEND` that does not exist;
+    /// otherwise why no ring can be had, and what to do: see [`coronet_ring::Driver::new`].
+    pub fn build(self) -> io::Result<crate::Runtime> {
+        crate::Runtime::with(self)
+    }
+
+    pub(crate) fn ring_config(&self) -> io::Result<RingConfig> {
+        let mut ring = self.ring;
+        if ring.backend == Backend::Auto
+            && let Some(name) = std::env::var_os(BACKEND_VARIABLE)
+        {
+            let name = name.to_string_lossy();
+            ring.backend = name.parse().map_err(|error: io::Error| {
+                io::Error::new(error.kind(), format!("environment variable {BACKEND_VARIABLE}: {error}"))
+            })?;
+        }
+        Ok(ring)
+    }
+
+    pub(crate) fn exec_config(&self) -> coronet_exec::Config {
+        self.exec.clone()
+    }
+}

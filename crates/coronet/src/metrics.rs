@@ -1,0 +1,53 @@
+//! Counters of the core that asks.
+
+use coronet_io::context;
+
+/// What one core did so far. At rest `submitted == completed + orphaned`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Operations handed to the ring.
+    pub submitted: u64,
+    /// Operations whose result reached the one who waited.
+    pub completed: u64,
+    /// Operations whose future was dropped first; their result was given back by rule.
+    pub orphaned: u64,
+    /// Operations that are not over.
+    pub in_flight: u64,
+    /// Operations that were still with the kernel at the end of the drain.
+    pub leaked: u64,
+    /// System calls that submitted, waited or both.
+    pub enters: u64,
+    /// Times that the completion queue was found overflowed.
+    pub cq_overflows: u64,
+    /// Pooled buffers that the program holds.
+    pub leased: u64,
+    /// Tasks that were spawned and have not finished.
+    pub tasks: usize,
+    /// How often a task was polled.
+    pub polls: u64,
+    /// Timers that are armed.
+    pub timers: usize,
+}
+
+/// The counters of this core; all zero outside of a runtime.
+pub fn metrics() -> Metrics {
+    let ring = context::try_current().map(|context| context.handle().stats()).unwrap_or_default();
+    combine(ring, coronet_exec::stats().unwrap_or_default())
+}
+
+pub(crate) fn combine(ring: coronet_ring::Stats, exec: coronet_exec::Stats) -> Metrics {
+    Metrics {
+        submitted: ring.submitted,
+        completed: ring.delivered,
+        orphaned: ring.orphaned,
+        in_flight: ring.in_flight,
+        leaked: ring.leaked,
+        enters: ring.enters,
+        cq_overflows: ring.cq_overflows,
+        leased: ring.leased,
+        tasks: exec.tasks_alive,
+        polls: exec.polls,
+        timers: exec.timers_alive,
+    }
+}

@@ -1,0 +1,95 @@
+//! One core on the calling thread.
+
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+
+use coronet_exec::Executor;
+use coronet_io::context::{self, Context};
+use coronet_ring::BackendReport;
+
+use crate::builder::Builder;
+use crate::metrics::{Metrics, combine};
+use crate::park::DriverPark;
+
+/// An executor with its driver, on the thread that made it.
+///
+/// Dropping it drops its tasks, cancels what is in flight, and waits for the kernel to give
+/// everything back: see [`Builder::drain_timeout`].
+///
+/// # Examples
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = coronet::Runtime::new()?;
+/// println!("{}", runtime.backend());
+/// assert_eq!(runtime.block_on(async { 1 + 1 }), 2);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Runtime {
+    executor: Executor,
+    context: Rc<Context>,
+    report: BackendReport,
+}
+
+impl Runtime {
+    /// A runtime with the defaults of [`Builder`].
+    ///
+    /// # Errors
+    /// As for [`Builder::build`].
+    pub fn new() -> io::Result<Self> {
+        Builder::default().build()
+    }
+
+    /// Sets a runtime up.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn with(builder: Builder) -> io::Result<Self> {
+        let (park, context) = DriverPark::new(builder.ring_config()?)?;
+        let report = context.handle().report();
+        let executor = Executor::new(Box::new(park), builder.exec_config());
+        Ok(Self { executor, context, report })
+    }
+
+    /// Runs `future` to its end, and the tasks meanwhile. Tasks that are not finished by then
+    /// stay, and go on with the next `block_on`.
+    ///
+    /// # Panics
+    /// Inside of another `block_on` on this thread; with the panic of `future`; and if the ring
+    /// cannot go on at all.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _entered = context::enter(self.context.clone());
+        self.executor.block_on(future)
+    }
+
+    /// Which backend runs, and why. Displays as one line.
+    pub fn backend(&self) -> &BackendReport {
+        &self.report
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> Metrics {
+        combine(self.context.handle().stats(), self.executor.stats())
+    }
+}
+
+/// Runs `future` on a runtime of its own.
+///
+/// # Panics
+/// If no backend can be had, with the reason; otherwise as [`Runtime::block_on`]. To handle the
+/// error, use [`Runtime::new`].
+///
+/// # Examples
+/// ```
+/// assert_eq!(coronet::run(async { "hello" }), "hello");
+/// ```
+#[track_caller]
+pub fn run<F: Future>(future: F) -> F::Output {
+    match Runtime::new() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => panic!("no runtime can be had here: {error}"),
+    }
+}
