@@ -95,14 +95,14 @@ impl Buffers {
     /// Registers the group and gives all buffers to the kernel.
     ///
     /// # Safety
-    /// `self` lives longer than the ring of `submitter`.
+    /// - `self` lives longer than the ring of `submitter`. [group-mapped]
     ///
     /// # Errors
     /// `EINVAL` if the kernel does not know this kind of sharing.
     pub unsafe fn register(&mut self, submitter: &Submitter<'_>) -> io::Result<()> {
         let flags = if self.sharing == Sharing::Incremental { PBUF_RING_INC } else { 0 };
         let base = self.descriptors.base().addr() as u64;
-        // SAFETY: the region is page-aligned, holds `count` descriptors, and the caller keeps
+        // SAFETY: [group-mapped] the region is page-aligned, holds `count` descriptors, and the caller keeps
         // it for as long as the ring.
         unsafe { submitter.register_buf_ring_with_flags(base, self.count, GROUP, flags) }?;
         for buffer in 0..self.count {
@@ -168,10 +168,10 @@ impl Buffers {
     /// The bytes of `segment`.
     ///
     /// # Safety
-    /// `segment` came from [`Self::received`] and was not released.
+    /// - `segment` came from [`Self::received`] and was not released. [buffer-held]
     #[must_use]
     pub unsafe fn bytes(&self, segment: Segment) -> &[u8] {
-        // SAFETY: the segment lies inside the data (`received` checked it), and the kernel does
+        // SAFETY: [buffer-held] the segment lies inside the data (`received` checked it), and the kernel does
         // not write to bytes that it has handed out until they are given back.
         unsafe { slice::from_raw_parts(self.address(segment), segment.len as usize) }
     }
@@ -183,9 +183,9 @@ impl Buffers {
             return 0;
         }
         let base: *const BufRingEntry = self.descriptors.base().cast();
-        // SAFETY: `base` is the first descriptor of the ring.
+        // SAFETY: [group-mapped] `base` is the first descriptor of the ring.
         let tail = unsafe { BufRingEntry::tail(base) }.cast_mut();
-        // SAFETY: `tail` is aligned, lives as long as the region, and is only used atomically:
+        // SAFETY: [group-mapped] `tail` is aligned, lives as long as the region, and is only used atomically:
         // the kernel reads it, this function alone writes it.
         let tail = unsafe { AtomicU16::from_ptr(tail) };
         tail.store(self.tail, Ordering::Release);
@@ -202,7 +202,7 @@ impl Buffers {
         self.filled[index] = 0;
         let base: *mut BufRingEntry = self.descriptors.base().cast();
         let entry = base.wrapping_add(usize::from(place));
-        // SAFETY: `place` is below `count`, and the kernel does not read this descriptor before
+        // SAFETY: [buffer-held] `place` is below `count`, and the kernel does not read this descriptor before
         // the tail passes it: at most `count` buffers exist, so its place is free.
         let entry = unsafe { &mut *entry };
         let start = u64::from(buffer) * u64::from(self.size);

@@ -91,8 +91,8 @@ impl<'ring> Lane<'ring> {
     /// Queues `entry`; a full queue is submitted first.
     ///
     /// # Safety
-    /// All memory that `entry` names stays valid, and is used by nobody else in a way that
-    /// conflicts, until the last completion of `entry`.
+    /// - All memory that `entry` names stays valid, and is used by nobody else in a way that
+    ///   conflicts, until the last completion of `entry`. [bench-lent]
     ///
     /// # Errors
     /// Those of the enter that makes room.
@@ -101,7 +101,7 @@ impl<'ring> Lane<'ring> {
         if self.queue.is_full() {
             self.submit(0, EnterFlags::empty())?;
         }
-        // SAFETY: the caller promises what `push` asks for, in the same words.
+        // SAFETY: [bench-lent] the caller promises what `push` asks for, in the same words.
         let pushed = unsafe { self.queue.push(entry) };
         pushed.map_err(|_| io::Error::other("the kernel took no entry from a full queue"))
     }
@@ -116,7 +116,7 @@ impl<'ring> Lane<'ring> {
             Target::Normal(fd) => opcode::Close::new(io_uring::types::Fd(fd)).build(),
         };
         let entry = entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(u64::MAX);
-        // SAFETY: a close names no memory.
+        // SAFETY: [bench-lent] a close names no memory.
         unsafe { self.push(&entry) }
     }
 
@@ -132,7 +132,8 @@ impl<'ring> Lane<'ring> {
     fn submit(&mut self, want: u32, flags: EnterFlags) -> io::Result<()> {
         self.queue.sync();
         let queued = u32::try_from(self.queue.len()).expect("a ring has at most 32768 entries");
-        // SAFETY: `queued` is the length of the queue, and no argument is passed.
+        // SAFETY: [bench-lent] the entries were published by `push`, `queued` is their number, and
+        // no argument is passed.
         let entered = unsafe { self.submitter.enter::<libc::sigset_t>(queued, want, flags.bits(), None) };
         self.queue.sync();
         match entered {

@@ -96,18 +96,18 @@ fn nanoseconds(time: rustix::time::Timespec) -> u64 {
 fn cpu_ns(pid: u32) -> io::Result<u64> {
     let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::NotFound)?;
     let mut clock: libc::clockid_t = 0;
-    // SAFETY: `clock` is a valid place to write a clock id to.
+    // SAFETY: [out-place] `clock` is a valid place to write a clock id to.
     let error = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
     if error != 0 {
         return Err(io::Error::from_raw_os_error(error));
     }
     let mut time = MaybeUninit::<libc::timespec>::uninit();
-    // SAFETY: `time` is a valid place to write a timespec to.
+    // SAFETY: [out-place] `time` is a valid place to write a timespec to.
     let result = unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call succeeded, so it has written all of `time`.
+    // SAFETY: [out-place] the call succeeded, so it has written all of `time`.
     let time = unsafe { time.assume_init() };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Ok(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0))

@@ -21,7 +21,7 @@ impl Region {
     pub fn new(len: usize) -> io::Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
-        // SAFETY: no address is given, so the kernel picks one where nothing is mapped.
+        // SAFETY: [group-mapped] no address is given, so the kernel picks one where nothing is mapped.
         let base = unsafe { mmap_anonymous(ptr::null_mut(), len, access, flags) }?;
         Ok(Self { base: base.cast(), len })
     }
@@ -45,7 +45,8 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: `base` and `len` are those of the mapping made in `new`, and `self` goes away.
+        // SAFETY: [group-mapped] `base` and `len` are those of the mapping made in `new`, and `self`
+        // goes away.
         // A failure would leak the mapping, no more.
         let _ = unsafe { munmap(self.base.cast(), self.len) };
     }

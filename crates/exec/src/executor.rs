@@ -33,8 +33,9 @@ use crate::{
 pub struct Config {
     /// How many tasks run before the executor looks for events and other threads' wakes.
     ///
-    /// Default 61: at some 20-100 ns per task it looks every few microseconds, and the look
-    /// costs less than a nanosecond per task. Prime, so that no pattern of tasks gets in step.
+    /// Default 61: the look then costs 0.2 ns per task with `ThreadPark`, 0.5 ns with a timer
+    /// armed (measured with tasks that only yield, 7.7 ns each; at 16 it costs 2 ns with a timer).
+    /// What it costs with an I/O driver is the driver's. Prime, so that no pattern of tasks gets in step.
     pub event_interval: u32,
     /// How many threads `spawn_blocking` may use at a time. They start when needed and
     /// end after ten idle seconds. Default 64; the cores of a group share one pool.

@@ -41,7 +41,9 @@ impl Bell {
 
     /// Says that the core is about to sleep; it must look for work once more after this.
     pub(crate) fn doze(&self) {
-        self.asleep.store(true, Ordering::Relaxed);
+        // A swap, so that it is ordered with the swap of a late ringer of the sleep before: with a
+        // plain store loom finds a wake that relies on that one and is lost.
+        self.asleep.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
     }
 

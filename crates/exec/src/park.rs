@@ -84,7 +84,7 @@ impl Park for ThreadPark {
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // The flag, and not only the thread's token, says whether we were unparked: blocking
         // code in a task may have used up the token.
-        if !self.shared.notified.swap(false, Ordering::Acquire) {
+        if !self.shared.notified.swap(false, Ordering::AcqRel) {
             match timeout {
                 None => thread::park(),
                 Some(Duration::ZERO) => {}
@@ -93,7 +93,7 @@ impl Park for ThreadPark {
                 #[cfg(loom)]
                 Some(_) => thread::yield_now(),
             }
-            self.shared.notified.swap(false, Ordering::Acquire);
+            self.shared.notified.swap(false, Ordering::AcqRel);
         }
         Ok(())
     }
@@ -109,7 +109,8 @@ impl Park for ThreadPark {
 
 impl Unpark for ThreadUnpark {
     fn unpark(&self) {
-        self.notified.store(true, Ordering::Release);
+        // A swap: one order of all calls and of the other side's swaps, in loom's eyes too.
+        self.notified.swap(true, Ordering::AcqRel);
         self.thread.unpark();
     }
 }
@@ -136,7 +137,7 @@ impl Park for VirtualPark {
             None => self.thread.park(None),
             Some(Duration::ZERO) => Ok(()),
             Some(timeout) => {
-                if !self.thread.shared.notified.swap(false, Ordering::Acquire) {
+                if !self.thread.shared.notified.swap(false, Ordering::AcqRel) {
                     self.clock.advance(timeout);
                 }
                 Ok(())

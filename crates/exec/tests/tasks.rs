@@ -143,7 +143,16 @@ fn an_output_that_nobody_takes_is_dropped_once() {
         let early = Dropped(drops.clone());
         drop(spawn(async move { early }));
         let late = Dropped(drops.clone());
-        let handle = spawn(async move { late });
+        // The trap: a waker keeps the cell, which must not keep the output.
+        let waker = Rc::new(RefCell::new(None));
+        let handle = spawn({
+            let waker = waker.clone();
+            async move {
+                let own = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                *waker.borrow_mut() = Some(own);
+                late
+            }
+        });
         tasks::yield_now().await;
         assert!(handle.is_finished());
         assert_eq!(drops.get(), 1);

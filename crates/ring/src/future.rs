@@ -54,10 +54,9 @@ impl<O: Op> Future for OpFuture<O> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let inner = &mut self.inner;
         let token = inner.token.expect("polled after it was ready");
-        match inner.shared.take(token, cx, |table, waker| table.take::<O>(token, waker)) {
+        match inner.shared.take::<O>(token, cx) {
             Taken::Ready((op, done)) => {
                 inner.token = None;
-                inner.shared.delivered();
                 Poll::Ready(op.finish(done))
             }
             Taken::Pending | Taken::Register => Poll::Pending,
@@ -83,10 +82,9 @@ impl Future for DetachedOp {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Completion> {
         let token = self.token.expect("polled after it was ready");
-        match self.shared.take(token, cx, |table, waker| table.take_detached(token, waker)) {
+        match self.shared.take_detached(token, cx) {
             Taken::Ready((done, parting)) => {
                 self.token = None;
-                self.shared.delivered();
                 self.shared.part(parting);
                 Poll::Ready(done)
             }

@@ -160,6 +160,16 @@ impl Request<'_> {
     }
 }
 
+/// Whether a backend took a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Submitted {
+    /// It is in flight.
+    Accepted,
+    /// There is no room: turn, and offer it again. Nothing of it was taken.
+    Full,
+}
+
 /// A span of time in the layout that the kernel reads.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use crate::backend::uring::Uring;
 use crate::backend::{Backend, BackendReport, Batch, Lent, Submitted, Unparker};
 use crate::completion::Completion;
-use crate::lifecycle::table::{Dropped, Outcome, Parting, Table, Taken};
-use crate::op::OnDrop;
+use crate::lifecycle::table::{Applied, Dropped, Later, Parting, Table, Taken};
+use crate::op::{MultiOp, OnDrop, Op};
 use crate::pool::{Group, GroupConfig, GroupId, GroupState};
 use crate::stats::Stats;
 use crate::token::Token;
@@ -66,9 +66,8 @@ struct Core {
     cancels: VecDeque<Token>,
     /// Completions that were collected and are not applied yet.
     batch: Batch,
-    /// Emptied by every turn, kept for their room.
-    wakes: Vec<Waker>,
-    partings: Vec<Parting>,
+    /// Emptied by every turn, kept for its room.
+    later: Later,
     stats: Stats,
     closed: bool,
 }
@@ -83,8 +82,7 @@ impl Shared {
             backlog: VecDeque::new(),
             cancels: VecDeque::new(),
             batch: Batch::new(),
-            wakes: Vec::new(),
-            partings: Vec::new(),
+            later: Later::default(),
             stats: Stats::default(),
             closed: false,
         };
@@ -100,24 +98,46 @@ impl Shared {
         token
     }
 
-    /// Takes a result out of the table, or files the waker.
-    pub(crate) fn take<T>(
+    /// Takes operation and result out of the table, or files the waker.
+    pub(crate) fn take<O: Op>(&self, token: Token, cx: &mut Context<'_>) -> Taken<(O, Completion)> {
+        self.take_or_register(token, cx, |core, waker| {
+            let taken = core.table.take(token, waker);
+            core.stats.delivered += u64::from(matches!(taken, Taken::Ready(_)));
+            taken
+        })
+    }
+
+    /// As [`Self::take`], for an operation of forgotten type.
+    pub(crate) fn take_detached(&self, token: Token, cx: &mut Context<'_>) -> Taken<(Completion, Parting)> {
+        self.take_or_register(token, cx, |core, waker| {
+            let taken = core.table.take_detached(token, waker);
+            core.stats.delivered += u64::from(matches!(taken, Taken::Ready(_)));
+            taken
+        })
+    }
+
+    /// Takes the next item of a multishot, or what is left of it after the last.
+    pub(crate) fn take_item<O: MultiOp>(&self, token: Token, cx: &mut Context<'_>) -> Taken<Result<O::Item, Parting>> {
+        self.take_or_register(token, cx, |core, waker| {
+            let taken = core.table.take_item::<O>(token, waker);
+            core.stats.delivered += u64::from(matches!(taken, Taken::Ready(Err(_))));
+            taken
+        })
+    }
+
+    fn take_or_register<T>(
         &self,
         token: Token,
         cx: &mut Context<'_>,
-        take: impl FnOnce(&mut Table, &Waker) -> Taken<T>,
+        take: impl FnOnce(&mut Core, &Waker) -> Taken<T>,
     ) -> Taken<T> {
-        let taken = take(&mut self.core.borrow_mut().table, cx.waker());
+        let taken = take(&mut self.core.borrow_mut(), cx.waker());
         if matches!(taken, Taken::Register) {
             let waker = cx.waker().clone();
             let old = self.core.borrow_mut().table.register(token, waker);
             drop(old);
         }
         taken
-    }
-
-    pub(crate) fn delivered(&self) {
-        self.core.borrow_mut().stats.delivered += 1;
     }
 
     pub(crate) fn drop_future(&self, token: Token) {
@@ -136,8 +156,8 @@ impl Shared {
 
     /// Drops what left the table.
     pub(crate) fn part(&self, parting: Parting) {
-        if let Some(cell) = parting.run() {
-            self.core.borrow_mut().table.give_back(cell);
+        if let Some(slot) = parting.run() {
+            self.core.borrow_mut().table.give_back(slot);
         }
     }
 
@@ -271,25 +291,16 @@ impl Core {
     }
 
     fn refuse(&mut self, token: Token) {
-        if let Some(outcome) = self.table.complete(token, Completion::failed(libc::ECANCELED)) {
-            self.note(outcome);
-        }
+        let refused = Completion::failed(libc::ECANCELED);
+        let applied = self.table.complete(token, refused, &mut self.later);
+        debug_assert_ne!(applied, Applied::Pause, "a refusal is the last completion");
     }
 
     /// True if the backend took it, or if it is gone.
     fn offer(&mut self, token: Token) -> bool {
-        let Some(engine) = &mut self.engine else { return false };
-        if !self.table.is_queued(token) {
-            return true;
-        }
-        let lent = self.table.lend(token).expect("queued");
-        match engine.submit(token, lent) {
-            Submitted::Accepted => {
-                self.table.accepted(token);
-                true
-            }
-            Submitted::Full => false,
-        }
+        let Self { table, engine, .. } = self;
+        let Some(engine) = engine else { return false };
+        table.hand_over(token, |lent| engine.submit(token, lent)) != Some(Submitted::Full)
     }
 
     /// Lets the backend consume its queue. What it reports is applied by the next turn.
@@ -353,45 +364,33 @@ impl Core {
             {
                 self.groups[usize::from(group.to_raw())].arrive(&mut done, bundle);
             }
-            match self.table.complete(token, done) {
-                Some(outcome) => {
-                    if outcome.cancel {
-                        self.cancel(token);
-                    }
-                    self.note(outcome);
-                }
-                None => self.stats.stale += 1,
+            match self.table.complete(token, done, &mut self.later) {
+                Applied::Known => {}
+                Applied::Pause => self.cancel(token),
+                Applied::Stale => self.stats.stale += 1,
             }
         }
         self.batch = batch;
         collected
     }
 
-    fn note(&mut self, outcome: Outcome) {
-        self.wakes.extend(outcome.wake);
-        self.partings.extend(outcome.parting);
-    }
-
     /// Drops and wakes what was noted, with the core free.
     fn wake_all(mut core: RefMut<'_, Self>, shared: &Shared) {
-        if core.wakes.is_empty() && core.partings.is_empty() {
+        if core.later.wakes.is_empty() && core.later.partings.is_empty() {
             return;
         }
-        let (mut wakes, mut partings) = (std::mem::take(&mut core.wakes), std::mem::take(&mut core.partings));
+        let mut later = std::mem::take(&mut core.later);
         drop(core);
-        for parting in partings.drain(..) {
+        for parting in later.partings.drain(..) {
             shared.part(parting);
         }
-        for waker in wakes.drain(..) {
+        for waker in later.wakes.drain(..) {
             waker.wake();
         }
         let mut core = shared.core.borrow_mut();
-        // Kept for their room, unless a waker noted something meanwhile.
-        if core.wakes.is_empty() {
-            core.wakes = wakes;
-        }
-        if core.partings.is_empty() {
-            core.partings = partings;
+        // Kept for its room, unless a waker noted something meanwhile.
+        if core.later.wakes.is_empty() && core.later.partings.is_empty() {
+            core.later = later;
         }
     }
 }

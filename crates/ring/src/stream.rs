@@ -37,12 +37,10 @@ impl<O: MultiOp> OpStream<O> {
     /// The next item, or `None` after the last.
     pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<O::Item>> {
         let Some(token) = self.token else { return Poll::Ready(None) };
-        let taken = self.shared.take(token, cx, |table, waker| table.take_item::<O>(token, waker));
-        match taken {
+        match self.shared.take_item::<O>(token, cx) {
             Taken::Ready(Ok(item)) => Poll::Ready(Some(item)),
             Taken::Ready(Err(parting)) => {
                 self.token = None;
-                self.shared.delivered();
                 self.shared.part(parting);
                 Poll::Ready(None)
             }

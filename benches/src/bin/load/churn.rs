@@ -110,7 +110,7 @@ impl Generator<'_> {
         let fd = types::Fd(worker.socket.as_raw_fd());
         let address = self.address.as_ptr().cast();
         let connect = opcode::Connect::new(fd, address, self.address.len()).build();
-        // SAFETY: the address belongs to the generator, which is never freed.
+        // SAFETY: [bench-lent] the address belongs to the generator, which is never freed.
         unsafe { self.lane.push(&connect.user_data(tag(CONNECT, slot))) }?;
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Generator<'_> {
         let send = opcode::Send::new(fd, bytes.as_ptr(), u32::try_from(bytes.len())?)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
-        // SAFETY: the bytes belong to the table, which is never changed nor freed.
+        // SAFETY: [bench-lent] the bytes belong to the table, which is never changed nor freed.
         unsafe { self.lane.push(&send.user_data(tag(SEND, slot))) }?;
         Ok(())
     }
@@ -149,7 +149,7 @@ impl Generator<'_> {
         let fd = types::Fd(worker.socket.as_raw_fd());
         let space = &mut worker.buffer[worker.received..];
         let receive = opcode::Recv::new(fd, space.as_mut_ptr(), u32::try_from(space.len())?);
-        // SAFETY: the buffer is never resized nor freed, and not read before the completion.
+        // SAFETY: [bench-lent] the buffer is never resized nor freed, and not read before the completion.
         unsafe { self.lane.push(&receive.build().user_data(tag(RECEIVE, slot))) }?;
         Ok(())
     }

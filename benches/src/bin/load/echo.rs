@@ -116,7 +116,7 @@ fn register_buffers(lane: &Lane<'_>, in_flight: usize) -> anyhow::Result<Buffers
     let total = in_flight.next_power_of_two().clamp(256 << 10, 1 << 20);
     for (sharing, count, size) in [(Sharing::Incremental, 8, total / 8), (Sharing::Whole, 128, 16 << 10)] {
         let mut buffers = Buffers::new(count, size, sharing).context("map the buffers")?;
-        // SAFETY: a successful registration goes into the leaked generator; after a failed one
+        // SAFETY: [bench-lent] a successful registration goes into the leaked generator; after a failed one
         // the kernel does not know the buffers.
         if unsafe { buffers.register(lane.submitter()) }.is_ok() {
             return Ok(buffers);
@@ -185,7 +185,7 @@ impl Generator<'_> {
     fn arm_receive(&mut self, slot: u32) -> anyhow::Result<()> {
         let target = Target::Direct(slot);
         let entry = target.mark(opcode::RecvMulti::new(target.fd(), GROUP).build());
-        // SAFETY: the receive names no memory; the buffers it picks are never unmapped.
+        // SAFETY: [bench-lent] the receive names no memory; the buffers it picks are never unmapped.
         unsafe { self.lane.push(&entry.user_data(tag(RECEIVE, slot))) }?;
         Ok(())
     }
@@ -206,7 +206,7 @@ impl Generator<'_> {
         let mut first = None;
         buffers.received(outcome, |segment| first = Some(segment));
         let segment = first.context("the kernel named no buffer")?;
-        // SAFETY: the segment was just received and is released below.
+        // SAFETY: [buffer-held] the segment was just received and is released below.
         let bytes = unsafe { buffers.bytes(segment) };
         let right = pattern.matches(connection.to_receive, bytes);
         connection.to_receive.advance(count);
@@ -263,7 +263,7 @@ impl Generator<'_> {
         let send = opcode::Send::new(target.fd(), bytes.as_ptr(), len)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
-        // SAFETY: the bytes belong to the table, which is never changed nor freed.
+        // SAFETY: [bench-lent] the bytes belong to the table, which is never changed nor freed.
         unsafe { self.lane.push(&target.mark(send).user_data(tag(SEND, slot))) }?;
         Ok(())
     }

@@ -122,7 +122,7 @@ impl Server<'_> {
     fn arm_accept(&mut self) -> io::Result<()> {
         let accept = opcode::AcceptMulti::new(types::Fd(self.listener)).allocate_file_index(true).build();
         self.accepting = true;
-        // SAFETY: a multishot accept names no memory.
+        // SAFETY: [bench-lent] a multishot accept names no memory.
         unsafe { self.lane.push(&accept.user_data(tag(ACCEPT, 0))) }
     }
 
@@ -130,7 +130,7 @@ impl Server<'_> {
         let events = u32::from((libc::POLLIN | libc::POLLRDHUP).cast_unsigned());
         let poll = opcode::PollAdd::new(types::Fixed(slot), events).multi(true).build();
         self.connections[slot as usize].polling = true;
-        // SAFETY: a poll names no memory.
+        // SAFETY: [bench-lent] a poll names no memory.
         unsafe { self.lane.push(&poll.user_data(tag(POLL, slot))) }
     }
 
@@ -159,7 +159,7 @@ impl Server<'_> {
         let address = self.data.at(buffer * self.size);
         let len = u32::try_from(self.size).expect("buffers are small");
         let receive = opcode::Recv::new(types::Fixed(slot), address, len).flags(libc::MSG_DONTWAIT).build();
-        // SAFETY: the buffer was free, is no longer in the list, and is never unmapped.
+        // SAFETY: [bench-lent] the buffer was free, is no longer in the list, and is never unmapped.
         unsafe { self.lane.push(&receive.user_data(tag(RECEIVE, slot))) }
     }
 
@@ -190,7 +190,7 @@ impl Server<'_> {
         let send = opcode::Send::new(types::Fixed(slot), address, len)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
-        // SAFETY: the buffer returns to the list only when nothing of it is in flight.
+        // SAFETY: [bench-lent] the buffer returns to the list only when nothing of it is in flight.
         unsafe { self.lane.push(&send.user_data(tag(SEND, slot))) }
     }
 
@@ -222,7 +222,7 @@ impl Server<'_> {
         if connection.polling {
             // Not a poll removal: that one gives up on a poll that fires at this moment.
             let cancel = opcode::AsyncCancel::new(tag(POLL, slot)).build();
-            // SAFETY: a cancel names no memory.
+            // SAFETY: [bench-lent] a cancel names no memory.
             return unsafe { self.lane.push(&cancel.user_data(tag(CANCEL, slot))) };
         }
         self.close_if_done(slot)

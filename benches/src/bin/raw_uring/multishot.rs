@@ -57,7 +57,7 @@ pub(crate) fn serve(options: &Options, listener: &TcpListener) -> anyhow::Result
     let ring = Box::leak(Box::new(ring));
     let (lane, mut completions) = Lane::open(ring);
     let mut buffers = Buffers::new(count, size, sharing).context("map the buffers")?;
-    // SAFETY: `Server` is leaked below, so the buffers are never unmapped.
+    // SAFETY: [bench-lent] `Server` is leaked below, so the buffers are never unmapped.
     unsafe { buffers.register(lane.submitter()) }
         .with_context(|| format!("register {sharing:?} buffers (needs a newer kernel?)"))?;
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -128,7 +128,7 @@ impl Server<'_> {
             .build()
             .user_data(tag(ACCEPT, 0));
         self.accepting = true;
-        // SAFETY: a multishot accept names no memory.
+        // SAFETY: [bench-lent] a multishot accept names no memory.
         unsafe { self.lane.push(&accept) }
     }
 
@@ -153,7 +153,7 @@ impl Server<'_> {
         let connection = &mut self.connections[slot as usize];
         connection.receiving = true;
         connection.starved = false;
-        // SAFETY: the receive names no memory; the buffers it picks outlive the ring.
+        // SAFETY: [bench-lent] the receive names no memory; the buffers it picks outlive the ring.
         unsafe { self.lane.push(&entry) }
     }
 
@@ -193,7 +193,7 @@ impl Server<'_> {
         let target = self.target(slot);
         let connection = &mut self.connections[slot as usize];
         let entry = connection.send(&self.buffers, target).user_data(tag(SEND, slot));
-        // SAFETY: the bytes are given back to the kernel only in `sent` or after it, and the
+        // SAFETY: [bench-lent] the bytes are given back to the kernel only in `sent` or after it, and the
         // list of pieces is boxed and rewritten only when no send is in flight.
         unsafe { self.lane.push(&entry) }
     }
@@ -213,7 +213,7 @@ impl Server<'_> {
         connection.ending = true;
         if connection.receiving {
             let cancel = opcode::AsyncCancel::new(tag(RECEIVE, slot)).build();
-            // SAFETY: a cancel names no memory.
+            // SAFETY: [bench-lent] a cancel names no memory.
             return unsafe { self.lane.push(&cancel.user_data(tag(CANCEL, slot))) };
         }
         self.close_if_done(slot)

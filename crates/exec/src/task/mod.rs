@@ -30,6 +30,7 @@ mod header;
 mod join;
 mod owned;
 mod queue;
+mod prefetch;
 mod raw;
 mod remote;
 mod scheduler;

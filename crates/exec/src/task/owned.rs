@@ -51,7 +51,7 @@ impl OwnedList {
         // provenance and can be cast back by `pop`.
         let links: *const Links = header.as_ptr().cast_const().cast();
         let last = self.ends.prev.get();
-        // SAFETY: [listed] by contract the cell is alive.
+        // SAFETY: [cell-alive] [listed] by contract the cell is alive.
         let own = unsafe { &*links };
         debug_assert!(own.next.get().is_null());
         own.prev.set(last);

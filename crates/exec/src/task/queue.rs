@@ -23,13 +23,19 @@ impl RunQueue {
         self.head.get().is_none()
     }
 
+    /// The oldest task, which stays.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<NonNull<Header>> {
+        self.head.get()
+    }
+
     /// Appends a task.
     ///
     /// # Safety
     /// - `header` is in no run queue, and lives until it is popped. \[listed\]
     #[inline]
     pub(super) unsafe fn push(&self, header: NonNull<Header>) {
-        // SAFETY: [listed] by contract the cell is alive.
+        // SAFETY: [cell-alive] [listed] by contract the cell is alive.
         unsafe { header.as_ref() }.next.set(None);
         match (self.head.get(), self.tail.get()) {
             // SAFETY: [listed] a cell in the queue is alive.

@@ -20,6 +20,7 @@ use super::{
     header::{self, Header, TaskId},
     join::JoinHandle,
     owned::{self, OwnedList},
+    prefetch::prefetch,
     queue::RunQueue,
     raw,
     remote::{RemoteStack, Then},
@@ -126,6 +127,9 @@ impl Scheduler {
     pub(crate) fn run_one(&self) -> bool {
         let Some(header) = self.queue.pop() else { return false };
         count(&self.counters.polls);
+        if let Some(next) = self.queue.peek() {
+            prefetch(next);
+        }
         // SAFETY: [listed] the task was in the queue, so it is `Queued` or `Doomed` and alive;
         // [task-owned] only the executor, on its thread, calls this.
         unsafe { raw::run(header) };

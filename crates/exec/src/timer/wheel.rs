@@ -230,7 +230,7 @@ mod tests {
                 let deadline = now + 1 + numbers.next().unwrap() % spread;
                 let key = wheel.insert(at(deadline), Waker::noop().clone());
                 pending.push((deadline, key));
-                if numbers.next().unwrap() % 3 == 0 {
+                if numbers.next().unwrap().is_multiple_of(3) {
                     let index = numbers.next().unwrap() as usize % pending.len();
                     let (_, key) = pending.swap_remove(index);
                     assert!(wheel.remove(key).is_some());

@@ -49,6 +49,8 @@ macro_rules! fills_in_place {
                 Room::from(&mut self[..])
             }
 
+            // SAFETY: [room-keeps-init] the room is the buffer's own initialised bytes, so there is
+            // nothing to record, whatever the caller says was filled.
             unsafe fn advance(&mut self, count: usize) {
                 assert!(count <= self.len(), "advanced {count} bytes in {}", self.len());
             }

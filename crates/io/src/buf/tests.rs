@@ -230,6 +230,7 @@ impl IoBufMut for Fickle {
         Room::from(&mut self.bytes[start..])
     }
 
+    // SAFETY: [room-keeps-init] the room is always initialised bytes; this only counts.
     unsafe fn advance(&mut self, count: usize) {
         self.advanced += count;
     }

@@ -11,13 +11,22 @@ use crate::buf::{BufResult, IoBuf, IoVectoredBuf};
 pub struct Send<B> {
     socket: SharedFd,
     buf: B,
+    start: usize,
     flags: i32,
 }
 
 impl<B: IoBuf> Send<B> {
     /// `flags` are `MSG_*`; with `MSG_WAITALL` only an error cuts it short.
     pub fn new(socket: SharedFd, buf: B, flags: i32) -> Self {
-        Self { socket, buf, flags }
+        Self { socket, buf, start: 0, flags }
+    }
+
+    /// Leaves out the first `start` bytes, which were sent before.
+    ///
+    /// # Panics
+    /// When it is submitted, if the buffer has fewer.
+    pub fn starting_at(self, start: usize) -> Self {
+        Self { start, ..self }
     }
 }
 
@@ -27,7 +36,7 @@ impl<B: IoBuf> Op for Send<B> {
     const ON_DROP: OnDrop = OnDrop::LetRun;
 
     fn request(&mut self) -> Request<'_> {
-        let from = Span::new(self.buf.as_bytes());
+        let from = Span::new(&self.buf.as_bytes()[self.start..]);
         Request::Send { socket: self.socket.as_fd(), from, flags: self.flags }
     }
 

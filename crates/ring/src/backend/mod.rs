@@ -22,18 +22,9 @@ use crate::token::Token;
 pub use capability::{Capabilities, kernel_release};
 
 pub use crate::lifecycle::contract::Lent;
+pub use crate::request::Submitted;
 pub use select::Preference;
 pub use uring::unpark::Unparker;
-
-/// Whether a backend took an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Submitted {
-    /// It is in flight.
-    Accepted,
-    /// There is no room: turn, and offer it again. Nothing of it was taken.
-    Full,
-}
 
 /// Completions of one `park`, in the order they were posted.
 pub type Batch = Vec<(Token, Completion)>;

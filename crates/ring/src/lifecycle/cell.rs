@@ -1,6 +1,6 @@
 //! Cells: where operations stand while they are lent. A cell never moves.
 //!
-//! Cells come in chunks that live as long as the driver, and return to a free list.
+//! Cells come in chunks that live as long as the driver; each belongs to one slot.
 //! An operation that does not fit a cell stands in a box of its own, and the cell
 //! holds the box.
 
@@ -26,6 +26,11 @@ const fn fits<T>() -> bool {
 }
 
 impl Cell {
+    /// Where the cell starts.
+    pub(crate) fn start(self) -> *const () {
+        self.0.as_ptr().cast_const().cast()
+    }
+
     /// Moves `value` in. The cell must be free; what it held before is forgotten.
     pub(crate) fn put<T>(self, value: T) {
         if fits::<T>() {
@@ -68,32 +73,20 @@ impl Cell {
     }
 }
 
-/// All cells of one driver.
+/// All cells of one driver, by number.
 #[derive(Default)]
 pub(crate) struct Cells {
     chunks: Vec<Box<[Bytes; CELLS_PER_CHUNK]>>,
-    free: Vec<Cell>,
 }
 
 impl Cells {
-    /// A free cell.
-    pub(crate) fn get(&mut self) -> Cell {
-        if let Some(cell) = self.free.pop() { cell } else { self.grow() }
-    }
-
-    /// Takes a cell back whose content was taken.
-    pub(crate) fn give_back(&mut self, cell: Cell) {
-        self.free.push(cell);
-    }
-
-    #[cold]
-    fn grow(&mut self) -> Cell {
-        let mut chunk = Box::new([const { Bytes(MaybeUninit::uninit()) }; CELLS_PER_CHUNK]);
-        self.free.extend(chunk.iter_mut().map(|bytes| Cell(NonNull::from(bytes))));
-        self.chunks.push(chunk);
-        // As many places as there are cells: giving one back never allocates.
-        self.free.reserve(self.chunks.len() * CELLS_PER_CHUNK);
-        self.free.pop().expect("a chunk has cells")
+    /// The cell of this number; one more than there were makes room for more.
+    pub(crate) fn at(&mut self, number: usize) -> Cell {
+        let (chunk, place) = (number / CELLS_PER_CHUNK, number % CELLS_PER_CHUNK);
+        if chunk == self.chunks.len() {
+            self.chunks.push(Box::new([const { Bytes(MaybeUninit::uninit()) }; CELLS_PER_CHUNK]));
+        }
+        Cell(NonNull::from(&mut self.chunks[chunk][place]))
     }
 }
 
@@ -104,13 +97,11 @@ mod tests {
 
     fn round_trip<T: PartialEq + Clone + std::fmt::Debug>(value: T) {
         let mut cells = Cells::default();
-        let cell = cells.get();
+        let cell = cells.at(0);
         cell.put(value.clone());
         // SAFETY: [cell-typed] put above, taken once.
         let back = unsafe { cell.take::<T>() };
         assert_eq!(back, value);
-        cells.give_back(cell);
-        assert_eq!(cells.get(), cell, "the hottest cell is used first");
     }
 
     #[test]
@@ -126,12 +117,12 @@ mod tests {
     #[test]
     fn an_address_holds_while_the_arena_grows() {
         let mut cells = Cells::default();
-        let (small, large) = (cells.get(), cells.get());
+        let (small, large) = (cells.at(0), cells.at(1));
         small.put(1_u32);
         large.put([5_u8; 1000]);
         // SAFETY: [cell-typed] as put above.
         let before = unsafe { (small.address::<u32>(), large.address::<[u8; 1000]>()) };
-        let others: Vec<_> = (0..1000).map(|_| cells.get()).collect();
+        let others: Vec<_> = (2..1000).map(|number| cells.at(number)).collect();
         assert!(!others.contains(&small));
         // SAFETY: [cell-typed] as put above.
         let after = unsafe { (small.address::<u32>(), large.address::<[u8; 1000]>()) };

@@ -16,6 +16,8 @@
 
 pub(crate) mod cell;
 pub(crate) mod contract;
+mod slots;
 pub(crate) mod results;
 pub(crate) mod state;
+mod prefetch;
 pub(crate) mod table;

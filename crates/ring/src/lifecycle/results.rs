@@ -4,30 +4,32 @@ use std::collections::VecDeque;
 
 use crate::completion::Completion;
 
-/// A queue whose first place costs no allocation.
+/// A queue whose first place costs no allocation. Small, because every operation has one.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     first: Option<Completion>,
-    rest: VecDeque<Completion>,
+    #[expect(clippy::box_collection, reason = "one word while it is empty, which is nearly always")]
+    rest: Option<Box<VecDeque<Completion>>>,
 }
 
 impl Results {
     pub(crate) fn push(&mut self, done: Completion) {
         if self.first.is_none() {
-            debug_assert!(self.rest.is_empty());
             self.first = Some(done);
         } else {
-            self.rest.push_back(done);
+            self.rest.get_or_insert_default().push_back(done);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     pub(crate) fn pop(&mut self) -> Option<Completion> {
         let oldest = self.first.take()?;
-        self.first = self.rest.pop_front();
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+        }
         Some(oldest)
     }
 }

@@ -5,35 +5,24 @@
 
 #![allow(unsafe_code, reason = "erases the life of a loan, and ends it: the one place where this happens")]
 
-use slab::Slab;
 use std::task::Waker;
 
 use crate::completion::Completion;
-use crate::lifecycle::cell::{Cell, Cells};
+use crate::lifecycle::cell::Cell;
 use crate::lifecycle::contract::{Contract, Lent};
+use crate::lifecycle::prefetch::prefetch;
 use crate::lifecycle::results::Results;
+use crate::lifecycle::slots::{Slot, SlotKey, Slots};
 use crate::lifecycle::state::{Action, Event, State, step};
 use crate::op::{MultiOp, OnDrop, Op};
 use crate::pool::GroupId;
+use crate::request::Submitted;
 use crate::token::Token;
-
-struct Slot {
-    state: State,
-    generation: u32,
-    /// Where kernel-picked buffers come from, and if they may come in bundles.
-    group: Option<(GroupId, bool)>,
-    contract: &'static Contract,
-    cell: Cell,
-    results: Results,
-    waker: Option<Waker>,
-}
 
 /// All operations of one driver.
 #[derive(Default)]
 pub(crate) struct Table {
-    slots: Slab<Slot>,
-    cells: Cells,
-    generations: u32,
+    slots: Slots,
     /// Operations that the kernel has.
     pub(crate) lent: usize,
 }
@@ -43,6 +32,7 @@ pub(crate) struct Table {
 pub(crate) struct Parting {
     contract: &'static Contract,
     cell: Cell,
+    token: Token,
     farewell: Farewell,
 }
 
@@ -56,14 +46,14 @@ enum Farewell {
 }
 
 impl Parting {
-    /// Drops what has to be dropped; the cell, if it is free now. Call it with the table free.
-    pub(crate) fn run(self) -> Option<Cell> {
-        let Self { contract, cell, farewell } = self;
+    /// Drops what has to be dropped; the slot, if it is free now. Call it with the table free.
+    pub(crate) fn run(self) -> Option<SlotKey> {
+        let Self { contract, cell, token, farewell } = self;
         match farewell {
             Farewell::Unsent => {
                 // SAFETY: [cell-typed] the slot paired contract and cell, and is vacant; [loan-pinned] never lent.
                 unsafe { contract.release(cell) };
-                Some(cell)
+                Some(SlotKey::of(token))
             }
             Farewell::Over(mut results) => {
                 let mut last = results.pop();
@@ -75,12 +65,12 @@ impl Parting {
                     } else if last.is_none() {
                         // SAFETY: [cell-typed] as above, taken once; [loan-pinned] the last completion has come.
                         unsafe { contract.dispose_last(cell, done) };
-                        return Some(cell);
+                        return Some(SlotKey::of(token));
                     }
                 }
                 // SAFETY: [cell-typed] as above; [loan-pinned] a multishot whose results were all taken.
                 unsafe { contract.release(cell) };
-                Some(cell)
+                Some(SlotKey::of(token))
             }
             Farewell::Item(done) => {
                 // SAFETY: [cell-typed] the operation stands until the partings of its batch have run, in order.
@@ -91,14 +81,22 @@ impl Parting {
     }
 }
 
-/// What a completion leads to.
+/// What completions lead to, once the table is free: filled by [`Table::complete`].
 #[derive(Default)]
+pub(crate) struct Later {
+    pub(crate) wakes: Vec<Waker>,
+    pub(crate) partings: Vec<Parting>,
+}
+
+/// What became of a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) struct Outcome {
-    pub(crate) wake: Option<Waker>,
-    pub(crate) parting: Option<Parting>,
-    /// Too many items wait: the operation has to pause.
-    pub(crate) cancel: bool,
+pub(crate) enum Applied {
+    Known,
+    /// Known, and too many items wait: the operation has to pause.
+    Pause,
+    /// Its operation is long gone.
+    Stale,
 }
 
 /// What one who waits gets.
@@ -131,55 +129,43 @@ impl Table {
         self.insert_erased(op, Contract::of_multi::<O>())
     }
 
+    #[inline]
     fn insert_erased<T: 'static>(&mut self, op: T, contract: &'static Contract) -> Token {
-        let cell = self.cells.get();
-        cell.put(op);
-        self.generations = self.generations.wrapping_add(1);
-        let generation = self.generations;
-        let slot = self.slots.insert(Slot {
-            state: State::Queued,
-            generation,
-            group: None,
-            contract,
-            cell,
-            results: Results::default(),
-            waker: None,
-        });
-        Token::new(u32::try_from(slot).expect("fewer than 2^32 operations"), generation)
+        let (token, slot) = self.slots.claim(contract);
+        slot.cell.put(op);
+        token
     }
 
-    /// Erases the life of the loan of a `Queued` operation. `None` if it is gone.
-    ///
-    /// Not yet in flight: [`Self::accepted`] says when the kernel has it.
-    pub(crate) fn lend(&mut self, token: Token) -> Option<Lent> {
-        let slot = live(&mut self.slots, token)?;
-        assert_eq!(slot.state, State::Queued, "{token:?} is lent twice");
+    /// Erases the life of the loan of a `Queued` operation, and offers it. `None` if it is gone.
+    pub(crate) fn hand_over(
+        &mut self,
+        token: Token,
+        offer: impl FnOnce(Lent) -> Submitted,
+    ) -> Option<Submitted> {
+        let slot = self.slots.get_mut(token).filter(|slot| slot.state == State::Queued)?;
         // SAFETY: [cell-typed] the slot paired contract and cell in `insert_erased`; [loan-pinned] the slot is
         // `Queued`, so nothing else reaches the cell until the kernel refused it or its last completion came.
         let lent = unsafe { slot.contract.lend(slot.cell) };
         let request = lent.request();
         slot.group = request.group().map(|group| (group, request.is_bundle()));
-        Some(lent)
-    }
-
-    /// The kernel has it.
-    pub(crate) fn accepted(&mut self, token: Token) {
-        let slot = live(&mut self.slots, token).expect("lent just now");
-        let (next, action) = step(slot.state, Event::Accepted);
-        debug_assert_eq!(action, Action::Nothing);
-        slot.state = next.expect("accepted operations stay");
-        self.lent += 1;
+        let submitted = offer(lent);
+        if submitted == Submitted::Accepted {
+            let (next, action) = step(slot.state, Event::Accepted);
+            debug_assert_eq!(action, Action::Nothing);
+            slot.state = next.expect("accepted operations stay");
+            self.lent += 1;
+        }
+        Some(submitted)
     }
 
     /// The group whose buffers this operation's completions bring.
     pub(crate) fn group_of(&self, token: Token) -> Option<(GroupId, bool)> {
-        let slot = self.slots.get(token.slot() as usize)?;
-        if slot.generation == token.generation() { slot.group } else { None }
+        self.slots.get(token)?.group
     }
 
-    /// Takes one completion in. `None` if its operation is long gone.
-    pub(crate) fn complete(&mut self, token: Token, done: Completion) -> Option<Outcome> {
-        let slot = live(&mut self.slots, token)?;
+    /// Takes one completion in; what it leads to goes to `later`.
+    pub(crate) fn complete(&mut self, token: Token, done: Completion, later: &mut Later) -> Applied {
+        let Some(slot) = self.slots.get_mut(token) else { return Applied::Stale };
         let event = match (done.has_more(), slot.contract.is_multishot) {
             (true, true) => Event::Item,
             (true, false) => Event::EarlyResult,
@@ -190,28 +176,35 @@ impl Table {
         if event == Event::Last && was_lent {
             self.lent -= 1;
         }
-        let mut outcome = Outcome::default();
+        let mut applied = Applied::Known;
         match action {
             Action::DeliverAndWake => {
                 slot.results.push(done);
-                outcome.wake = slot.waker.take();
+                // Needed as soon as the batch is applied, and often no longer in the cache.
+                prefetch(slot.cell.start());
+                if let Some(waker) = slot.waker.take() {
+                    prefetch(waker.data());
+                    later.wakes.push(waker);
+                }
                 // Exactly at the limit, so that one cancel is sent and not one per item.
-                outcome.cancel = event == Event::Item && slot.results.len() == slot.contract.items_max;
+                if event == Event::Item && slot.results.len() == slot.contract.items_max {
+                    applied = Applied::Pause;
+                }
             }
             Action::Keep => slot.results.push(done),
             // The result was kept; this completion only says that the memory is back.
-            Action::Wake => outcome.wake = slot.waker.take(),
+            Action::Wake => later.wakes.extend(slot.waker.take()),
             Action::DisposeItem => {
                 let farewell = Farewell::Item(done);
-                outcome.parting = Some(Parting { contract: slot.contract, cell: slot.cell, farewell });
+                later.partings.push(Parting { contract: slot.contract, cell: slot.cell, token, farewell });
             }
             Action::DisposeAndRelease => {
                 // A kept early result is the result; the notification behind it owns nothing.
                 if !done.is_notification() {
                     slot.results.push(done);
                 }
-                outcome.parting = Some(self.part(token));
-                return Some(outcome);
+                later.partings.push(self.part(token));
+                return applied;
             }
             Action::Nothing
             | Action::PopItem
@@ -220,30 +213,30 @@ impl Table {
             | Action::RequestCancel => unreachable!("{action:?} answers no completion"),
         }
         slot.state = next.expect("the slot stays");
-        Some(outcome)
+        applied
     }
 
     /// Hands out operation and result, once. The caller files its waker if asked to.
     pub(crate) fn take<O: Op>(&mut self, token: Token, waker: &Waker) -> Taken<(O, Completion)> {
-        let slot = live(&mut self.slots, token).expect("[token-unique] the future holds the slot");
+        let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
         if slot.state != State::Ready {
             return pending(slot, waker);
         }
         let (next, action) = step(slot.state, Event::Taken);
         debug_assert!(next.is_none() && action == Action::ReleaseToCaller);
         let done = slot.results.pop().expect("ready means a result");
-        let slot = self.slots.remove(token.slot() as usize);
+        debug_assert!(slot.waker.is_none(), "the last completion took it");
+        let cell = self.slots.retire(token).cell;
         // SAFETY: [cell-typed] `OpFuture<O>` is made with the token of an `O` only, and the slot is vacant now,
         // so it is taken once; [loan-pinned] `Ready` means that the last completion has come.
-        let op = unsafe { slot.cell.take::<O>() };
-        self.cells.give_back(slot.cell);
-        debug_assert!(slot.waker.is_none(), "the last completion took it");
+        let op = unsafe { cell.take::<O>() };
+        self.slots.free(SlotKey::of(token));
         Taken::Ready((op, done))
     }
 
     /// Takes the result of an operation whose type is forgotten; the operation itself parts.
     pub(crate) fn take_detached(&mut self, token: Token, waker: &Waker) -> Taken<(Completion, Parting)> {
-        let slot = live(&mut self.slots, token).expect("[token-unique] the future holds the slot");
+        let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
         if slot.state != State::Ready {
             return pending(slot, waker);
         }
@@ -260,7 +253,7 @@ impl Table {
         token: Token,
         waker: &Waker,
     ) -> Taken<Result<O::Item, Parting>> {
-        let slot = live(&mut self.slots, token).expect("[token-unique] the stream holds the slot");
+        let slot = self.slots.get_mut(token).expect("[token-unique] the stream holds the slot");
         if let Some(done) = slot.results.pop() {
             debug_assert!(
                 slot.state == State::Ready
@@ -280,7 +273,7 @@ impl Table {
 
     /// The future is gone.
     pub(crate) fn drop_future(&mut self, token: Token) -> (Dropped, Option<Waker>) {
-        let slot = live(&mut self.slots, token).expect("[token-unique] the future holds the slot");
+        let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
         let waker = slot.waker.take();
         let (next, action) = step(slot.state, Event::Dropped);
         let dropped = match action {
@@ -306,13 +299,13 @@ impl Table {
 
     /// Files the waker of the one who waits; gives the old one back, to be dropped outside.
     pub(crate) fn register(&mut self, token: Token, waker: Waker) -> Option<Waker> {
-        let slot = live(&mut self.slots, token).expect("[token-unique] the future holds the slot");
+        let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
         slot.waker.replace(waker)
     }
 
-    /// Takes back the cell of an operation that parted.
-    pub(crate) fn give_back(&mut self, cell: Cell) {
-        self.cells.give_back(cell);
+    /// Takes back the slot of an operation that parted.
+    pub(crate) fn give_back(&mut self, slot: SlotKey) {
+        self.slots.free(slot);
     }
 
     /// Every operation the kernel has, and whether it wants to run to its end.
@@ -321,34 +314,25 @@ impl Table {
         self.slots
             .iter()
             .filter(move |(_, slot)| lent(slot))
-            .map(|(index, slot)| (Token::new(index as u32, slot.generation), slot.contract.on_drop))
+            .map(|(token, slot)| (token, slot.contract.on_drop))
     }
 
     /// True if this operation waits in user space.
     pub(crate) fn is_queued(&self, token: Token) -> bool {
-        self.slots
-            .get(token.slot() as usize)
-            .is_some_and(|slot| slot.generation == token.generation() && slot.state == State::Queued)
+        self.slots.get(token).is_some_and(|slot| slot.state == State::Queued)
     }
 
     /// True if the kernel has this operation.
     pub(crate) fn is_lent(&self, token: Token) -> bool {
-        self.slots.get(token.slot() as usize).is_some_and(|slot| {
-            slot.generation == token.generation() && slot.state != State::Ready && slot.state != State::Queued
-        })
+        self.slots.get(token).is_some_and(|slot| !matches!(slot.state, State::Queued | State::Ready))
     }
 
     fn part(&mut self, token: Token) -> Parting {
-        let slot = self.slots.remove(token.slot() as usize);
-        debug_assert_eq!(slot.generation, token.generation());
-        let farewell =
-            if slot.state == State::Queued { Farewell::Unsent } else { Farewell::Over(slot.results) };
-        Parting { contract: slot.contract, cell: slot.cell, farewell }
+        let slot = self.slots.retire(token);
+        let results = std::mem::take(&mut slot.results);
+        let farewell = if slot.state == State::Queued { Farewell::Unsent } else { Farewell::Over(results) };
+        Parting { contract: slot.contract, cell: slot.cell, token, farewell }
     }
-}
-
-fn live(slots: &mut Slab<Slot>, token: Token) -> Option<&mut Slot> {
-    slots.get_mut(token.slot() as usize).filter(|slot| slot.generation == token.generation())
 }
 
 fn pending<T>(slot: &Slot, waker: &Waker) -> Taken<T> {

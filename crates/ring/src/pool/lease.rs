@@ -19,12 +19,15 @@ pub struct Lease {
     len: u32,
 }
 
+const _: () = assert!(size_of::<Lease>() <= 32);
+
 /// Whose memory it is.
 #[derive(Clone)]
 enum Holder {
     Nobody,
     Group(Rc<GroupState>),
-    Own(Rc<[u8]>),
+    /// Boxed once more, so that a lease is four words: it moves with every message.
+    Own(Rc<Box<[u8]>>),
 }
 
 impl Lease {
@@ -42,7 +45,7 @@ impl Lease {
             return Self::empty();
         }
         let len = u32::try_from(bytes.len()).expect("fewer than 4 GiB in one lease");
-        Self { holder: Holder::Own(Rc::from(bytes)), buffer: 0, offset: 0, len }
+        Self { holder: Holder::Own(Rc::new(Box::from(bytes))), buffer: 0, offset: 0, len }
     }
 
     /// Splits off the bytes from `at` on; this lease keeps those before it. Copies nothing.

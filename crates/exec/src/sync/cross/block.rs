@@ -18,7 +18,8 @@ struct Blocked {
 
 impl Wake for Blocked {
     fn wake(self: Arc<Self>) {
-        self.is_woken.store(true, Ordering::Release);
+        // A swap: one order of all calls and of the other side's swaps, in loom's eyes too.
+        self.is_woken.swap(true, Ordering::AcqRel);
         self.thread.unpark();
     }
 }
@@ -42,7 +43,7 @@ pub(crate) fn block_thread<F: Future>(future: F) -> F::Output {
             return output;
         }
         // The flag, not the token, tells a wake from somebody else's unpark.
-        while !blocked.is_woken.swap(false, Ordering::Acquire) {
+        while !blocked.is_woken.swap(false, Ordering::AcqRel) {
             thread::park();
         }
     }

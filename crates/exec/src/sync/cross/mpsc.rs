@@ -1,9 +1,10 @@
 //! Many values from many threads to one.
 //!
 //! Senders append to a queue under a lock that is held for some nanoseconds; the receiver takes
-//! the whole queue at once and then serves itself without any lock. So a busy channel costs
-//! the receiver next to nothing, and the senders one lock. A queue without locks was no faster:
-//! its indices travel between the cores for each value.
+//! the whole queue at once and then serves itself without any lock. Plain loops over bare queues,
+//! on two threads at full speed, measured 30 ns per value for an unbounded lock-free queue,
+//! 190 ns for a bounded one, and 5 ns for this way if the receiver pauses between two
+//! takes, 30-60 ns if it does not: hence `LINGER`. The channel itself does not reach the 5 ns.
 
 use std::{
     collections::VecDeque,
@@ -91,9 +92,10 @@ pub struct Receiver<T> {
 }
 
 /// A receiver that finds fewer values than this is as fast as its senders. If it took each value
-/// as it comes, the lock would travel between the cores for each: 100 ns per value measured.
-/// So it lets the other tasks of its core run first, [`LINGER`] times, while values gather.
-/// A round trip between cores takes far longer than that, and the core would only go to sleep.
+/// as it comes, the lock would travel between the cores for each. So it lets the other tasks of
+/// its core run first, [`LINGER`] times, while values gather. Five interleaved rounds on a
+/// busy machine of two cores: 121 ns per value without, 36 with 16, 67 with 64 (bounded, medians;
+/// 16 won each round against none). Unbounded: 38, 30 and 25, within the noise.
 const FEW: usize = 64;
 const LINGER: u32 = 16;
 

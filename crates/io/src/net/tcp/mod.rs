@@ -11,5 +11,6 @@ mod socket;
 
 pub use listener::{ListenOptions, TcpListener};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use receive::Recv;
 pub use stream::{IntoStdError, TcpStream};
-pub use transmit::Partial;
+pub use transmit::{Partial, Write, WriteAll};

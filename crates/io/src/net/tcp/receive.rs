@@ -4,14 +4,17 @@
 //! [`next_mode`] is the one place that decides *how* to receive.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use coronet_ring::{Lease, OpFuture, OpStream};
 
+use super::TcpStream;
 use super::socket::Socket;
-use crate::op::{Recv, RecvMulti};
+use crate::net::turn::Taken;
+use crate::op;
 
 /// How a stream receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +53,8 @@ const POOLED_BYTES_MAX: usize = 64 * 1024;
 
 enum Source {
     Idle(Cause),
-    Multishot(OpStream<RecvMulti>),
-    Owned(OpFuture<Recv<Vec<u8>>>),
+    Multishot(OpStream<op::RecvMulti>),
+    Owned(OpFuture<op::Recv<Vec<u8>>>),
     /// The peer will send no more, or its connection failed and somebody was told.
     Ended,
 }
@@ -59,25 +62,25 @@ enum Source {
 /// The state of one direction.
 pub(super) struct Receive {
     source: Source,
-    arrived: VecDeque<Lease>,
+    /// Boxed, because it is nearly always empty, and streams are many.
+    #[expect(clippy::box_collection, reason = "one word instead of four")]
+    arrived: Option<Box<VecDeque<Lease>>>,
     arrived_bytes: usize,
 }
 
 impl Receive {
     pub(super) fn new() -> Self {
-        Self { source: Source::Idle(Cause::Fresh), arrived: VecDeque::new(), arrived_bytes: 0 }
+        Self { source: Source::Idle(Cause::Fresh), arrived: None, arrived_bytes: 0 }
     }
 
     /// The next bytes, as they arrived; empty at the end of the stream.
     pub(super) fn poll_recv(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
-        loop {
-            if let Some(lease) = self.pop() {
-                return Poll::Ready(Ok(lease));
-            }
-            if !ready!(self.poll_more(socket, cx))? {
-                return Poll::Ready(Ok(Lease::empty()));
-            }
+        if self.arrived_bytes > 0
+            && let Some(lease) = self.take_up_to(usize::MAX)
+        {
+            return Poll::Ready(Ok(lease));
         }
+        self.poll_more(socket, cx)
     }
 
     /// Waits until at least `wanted` bytes are here; `false` if the stream ends before.
@@ -88,10 +91,16 @@ impl Receive {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
         while self.arrived_bytes < wanted {
-            if !ready!(self.poll_more(socket, cx))? {
+            let before = self.arrived.as_ref().map_or(0, |arrived| arrived.len());
+            let more = ready!(self.poll_more(socket, cx))?;
+            if more.is_empty() {
                 return Poll::Ready(Ok(false));
             }
-            if self.arrived_bytes > POOLED_BYTES_MAX && self.arrived.len() > 1 {
+            // Behind what had arrived before, and before what came along with it.
+            self.arrived_bytes += more.len();
+            let arrived = self.arrived.get_or_insert_default();
+            arrived.insert(before, more);
+            if self.arrived_bytes > POOLED_BYTES_MAX && arrived.len() > 1 {
                 self.compact(wanted);
             }
         }
@@ -100,8 +109,9 @@ impl Receive {
 
     /// Takes up to `room` bytes of what is here.
     pub(super) fn take_up_to(&mut self, room: usize) -> Option<Lease> {
-        let front = self.arrived.front_mut()?;
-        let lease = if front.len() > room { front.split_to(room) } else { self.arrived.pop_front()? };
+        let arrived = self.arrived.as_mut()?;
+        let front = arrived.front_mut()?;
+        let lease = if front.len() > room { front.split_to(room) } else { arrived.pop_front()? };
         self.arrived_bytes -= lease.len();
         Some(lease)
     }
@@ -109,7 +119,7 @@ impl Receive {
     /// Puts bytes back that were received and not taken.
     pub(super) fn put_back(&mut self, lease: Lease) {
         self.arrived_bytes += lease.len();
-        self.arrived.push_front(lease);
+        self.arrived.get_or_insert_default().push_front(lease);
     }
 
     /// Bytes that wait to be read.
@@ -145,16 +155,10 @@ impl Receive {
         }
     }
 
-    fn pop(&mut self) -> Option<Lease> {
-        let lease = self.arrived.pop_front()?;
-        self.arrived_bytes -= lease.len();
-        Some(lease)
-    }
-
     fn push(&mut self, lease: Lease) {
         if !lease.is_empty() {
             self.arrived_bytes += lease.len();
-            self.arrived.push_back(lease);
+            self.arrived.get_or_insert_default().push_back(lease);
         }
     }
 
@@ -162,21 +166,27 @@ impl Receive {
     fn compact(&mut self, wanted: usize) {
         // Room for all of it, so that a long read copies each byte a few times, not once per arrival.
         let mut bytes = Vec::with_capacity(self.arrived_bytes.max(wanted.min(2 * self.arrived_bytes)));
-        self.arrived.drain(..).for_each(|lease| bytes.extend_from_slice(&lease));
-        self.arrived.push_back(Lease::copy_of(&bytes));
+        let arrived = self.arrived.get_or_insert_default();
+        arrived.drain(..).for_each(|lease| bytes.extend_from_slice(&lease));
+        arrived.push_back(Lease::copy_of(&bytes));
     }
 
-    /// Waits for more bytes; `false` at the end of the stream.
-    fn poll_more(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Waits for more bytes, and does not queue the first of them: nearly always there is one
+    /// piece, and somebody who wants it. Empty at the end of the stream.
+    fn poll_more(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
         loop {
             match &mut self.source {
                 Source::Idle(cause) => self.source = arm(*cause, socket),
                 Source::Multishot(stream) => match ready!(stream.poll_item(cx)) {
-                    Some(Ok(received)) if received.is_empty() => self.source = Source::Ended,
-                    Some(Ok(received)) => {
-                        received.for_each(|lease| self.push(lease));
-                        return Poll::Ready(Ok(true));
-                    }
+                    Some(Ok(mut received)) => match received.next() {
+                        Some(first) => {
+                            if !received.is_empty() {
+                                received.for_each(|lease| self.push(lease));
+                            }
+                            return Poll::Ready(Ok(first));
+                        }
+                        None => self.source = Source::Ended,
+                    },
                     Some(Err(error)) => {
                         self.source = self.after(error, socket)?;
                     }
@@ -189,13 +199,12 @@ impl Receive {
                         Ok(0) => self.source = Source::Ended,
                         Ok(_) => {
                             self.source = Source::Idle(Cause::Fresh);
-                            self.push(Lease::copy_of(&bytes));
-                            return Poll::Ready(Ok(true));
+                            return Poll::Ready(Ok(Lease::copy_of(&bytes)));
                         }
                         Err(error) => self.source = self.after(error, socket)?,
                     }
                 }
-                Source::Ended => return Poll::Ready(Ok(false)),
+                Source::Ended => return Poll::Ready(Ok(Lease::empty())),
             }
         }
     }
@@ -219,13 +228,48 @@ fn arm(cause: Cause, socket: &Socket) -> Source {
     let group = socket.context.receive_group();
     match (next_mode(cause, group.map(coronet_ring::Group::available)), group) {
         (Mode::Multishot, Some(group)) => {
-            let op = RecvMulti::new(socket.fd.clone(), group.clone());
-            Source::Multishot(socket.handle().submit_multi(op))
+            let recv = op::RecvMulti::new(socket.fd.clone(), group.clone());
+            Source::Multishot(socket.handle().submit_multi(recv))
         }
         (Mode::Multishot, None) | (Mode::Owned, _) => {
-            let op = Recv::new(socket.fd.clone(), Vec::with_capacity(OWNED_BYTES), 0);
-            Source::Owned(socket.handle().submit(op))
+            let recv = op::Recv::new(socket.fd.clone(), Vec::with_capacity(OWNED_BYTES), 0);
+            Source::Owned(socket.handle().submit(recv))
         }
+    }
+}
+
+/// The future of [`TcpStream::recv`](super::TcpStream::recv).
+///
+/// Written by hand, like [`Write`](super::Write): a future of few words keeps a task small, and
+/// a task that waits among thousands costs the cache lines it has to fetch.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Recv<'a> {
+    stream: &'a TcpStream,
+    turn: Option<Taken<'a>>,
+}
+
+impl<'a> Recv<'a> {
+    pub(super) fn new(stream: &'a TcpStream) -> Self {
+        Self { stream, turn: None }
+    }
+}
+
+impl Future for Recv<'_> {
+    type Output = io::Result<Lease>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
+        if self.turn.is_none() {
+            self.turn = Some(self.stream.reader.take("read")?);
+        }
+        let received = ready!(self.stream.receive.borrow_mut().poll_recv(&self.stream.socket, cx));
+        self.turn = None;
+        Poll::Ready(received)
+    }
+}
+
+impl std::fmt::Debug for Recv<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recv").field("polled", &self.turn.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -252,7 +296,7 @@ mod tests {
         assert_eq!(&*receive.take_up_to(2).expect("bytes"), b"he");
         receive.put_back(Lease::copy_of(b"he"));
         receive.compact(0);
-        assert_eq!((receive.arrived.len(), receive.waiting()), (1, 11));
+        assert_eq!((receive.arrived.as_ref().map(|arrived| arrived.len()), receive.waiting()), (Some(1), 11));
         assert_eq!(&*receive.take_up_to(100).expect("bytes"), b"hello world");
         assert!(receive.take_up_to(100).is_none());
     }

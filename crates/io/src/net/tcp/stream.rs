@@ -7,13 +7,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use coronet_ring::{Lease, SharedFd};
+use coronet_ring::SharedFd;
 use socket2::SockRef;
 
-use super::receive::Receive;
+use super::receive::{Receive, Recv};
 use super::socket::Socket;
-use super::transmit::{Sending, Transmit};
-use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, IoVectoredBuf, Unsent};
+use super::transmit::{Sending, Transmit, Write, WriteAll};
+use crate::buf::{BufResult, IoBuf, IoBufMut, IoVectoredBuf, Unsent};
 use crate::context;
 use crate::io::EndedEarly;
 use crate::net::turn::Turn;
@@ -38,11 +38,11 @@ const FLUSH_TIME_MAX: Duration = Duration::from_secs(30);
 /// needs_send::<coronet_io::net::TcpStream>();
 /// ```
 pub struct TcpStream {
-    socket: Socket,
-    receive: RefCell<Receive>,
-    transmit: RefCell<Transmit>,
-    reader: Turn,
-    writer: Turn,
+    pub(super) socket: Socket,
+    pub(super) receive: RefCell<Receive>,
+    pub(super) transmit: RefCell<Transmit>,
+    pub(super) reader: Turn,
+    pub(super) writer: Turn,
 }
 
 impl TcpStream {
@@ -85,9 +85,8 @@ impl TcpStream {
     /// }
     /// # Ok(()) }
     /// ```
-    pub async fn recv(&self) -> io::Result<Lease> {
-        let _turn = self.reader.take("read")?;
-        poll_fn(|cx| self.receive.borrow_mut().poll_recv(&self.socket, cx)).await
+    pub fn recv(&self) -> Recv<'_> {
+        Recv::new(self)
     }
 
     /// Reads what has arrived into the room of `buf`; waits for it if need be.
@@ -202,17 +201,8 @@ impl TcpStream {
     /// `BrokenPipe` or `ConnectionReset` if the peer is gone; `WriteZero` with a
     /// [`Partial`](super::Partial) for an earlier, dropped write; `ResourceBusy` while another write is under way.
     /// The buffer comes back with every error.
-    pub async fn write<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
-        let _turn = match self.start_write().await {
-            Ok(turn) => turn,
-            Err(error) => return (Err(error), buf),
-        };
-        let len = buf.as_bytes().len();
-        if len == 0 {
-            return (Ok(0), buf);
-        }
-        let send = op::Send::new(self.socket.fd.clone(), buf, libc::MSG_WAITALL);
-        Sending::new(&self.transmit, self.socket.handle().submit(send), len).await
+    pub fn write<B: IoBuf>(&self, buf: B) -> Write<'_, B> {
+        Write::new(self, buf)
     }
 
     /// Sends all bytes of `buf`.
@@ -222,27 +212,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// As for [`Self::write`]. How much was sent before an error is not known.
-    pub async fn write_all<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
-        let mut sent = 0;
-        loop {
-            // The kernel takes all of it, up to 2 GiB; a short count comes before an error.
-            let (result, len) = if sent == 0 {
-                let (result, back) = self.write(buf).await;
-                buf = back;
-                (result, buf.as_bytes().len())
-            } else {
-                let (result, rest) = self.write(buf.slice(sent..)).await;
-                buf = rest.into_inner();
-                (result, buf.as_bytes().len())
-            };
-            match result {
-                Ok(count) => sent += count,
-                Err(error) => return (Err(error), buf),
-            }
-            if sent >= len {
-                return (Ok(()), buf);
-            }
-        }
+    pub fn write_all<B: IoBuf>(&self, buf: B) -> WriteAll<'_, B> {
+        WriteAll::new(self, buf)
     }
 
     /// Sends the bytes of all buffers, in order, as one.
@@ -314,7 +285,7 @@ impl TcpStream {
     /// `ResourceBusy` if a dropped write is still under way, which this would cut: [`Self::flush`]
     /// first. `NotConnected` if the connection is gone.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if how != Shutdown::Read && self.transmit.borrow().is_under_way() {
+        if how != Shutdown::Read && !self.transmit.borrow().is_idle() {
             let text = "a write whose future was dropped is still being sent; flush first";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
         }
@@ -387,7 +358,7 @@ impl TcpStream {
     pub fn into_std(self) -> Result<std::net::TcpStream, IntoStdError> {
         let busy = {
             let receive = self.receive.borrow();
-            receive.is_armed() || receive.waiting() > 0 || self.transmit.borrow().is_under_way()
+            receive.is_armed() || receive.waiting() > 0 || !self.transmit.borrow().is_idle()
         };
         if busy {
             return Err(IntoStdError { stream: self });
@@ -435,7 +406,7 @@ pub(super) fn inet(address: socket2::SockAddr) -> io::Result<SocketAddr> {
 
 impl Drop for TcpStream {
     fn drop(&mut self) {
-        if self.transmit.borrow().is_under_way() {
+        if !self.transmit.borrow().is_idle() {
             // The operation keeps socket and bytes; a peer that reads nothing must not keep them for ever.
             // If it fails, the connection is gone already.
             let _ = SockRef::from(&self.socket.fd).set_tcp_user_timeout(Some(FLUSH_TIME_MAX));

@@ -13,7 +13,11 @@ use rustix::event::{EventfdFlags, eventfd};
 pub struct Unparker(Arc<OwnedFd>);
 
 impl Unparker {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Makes one, for a backend of your own, which polls its descriptor.
+    ///
+    /// # Errors
+    /// What `eventfd(2)` says: too many descriptors, or no memory.
+    pub fn new() -> io::Result<Self> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self(Arc::new(fd)))
     }
@@ -24,8 +28,8 @@ impl Unparker {
         let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Resets it. Only the one who parks does.
-    pub(crate) fn reset(&self) {
+    /// Makes its descriptor unreadable again. Only the one who parks does.
+    pub fn reset(&self) {
         let mut count = [0_u8; 8];
         // Not readable means already reset.
         let _ = rustix::io::read(&*self.0, &mut count);
