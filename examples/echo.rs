@@ -55,6 +55,9 @@ fn run(options: &Options) -> io::Result<()> {
     let sockets = ListenOptions::default().bind_group(options.listen, cores.get())?;
     let address = sockets[0].local_addr()?;
     let sockets = Arc::new(sockets);
+    // Before anybody can know that we run: a signal that comes early would kill us, and clients that come
+    // early may take the descriptors that watching signals needs.
+    let signal = select(coronet::signal::ctrl_c(), coronet::signal::terminate());
 
     let running = Cores::count(cores.get()).builder(builder).start(move |core| {
         let socket = sockets[core.index()].try_clone();
@@ -63,7 +66,6 @@ fn run(options: &Options) -> io::Result<()> {
     let cores = if cores.get() == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
     writeln!(io::stdout(), "echo on {address}, {}, {cores}", front.backend())?;
 
-    let signal = select(coronet::signal::ctrl_c(), coronet::signal::terminate());
     front.block_on(signal).factor_first().0?;
     running.shutdown(Duration::from_secs(options.drain));
     for result in running.join() {
@@ -83,11 +85,7 @@ async fn serve(core: Core, listener: TcpListener) -> io::Result<()> {
     // Every connection holds a sender: when the last one is gone, so are the connections.
     let (alive, mut all_gone) = mpsc::unbounded::<()>();
     let start = |stream: TcpStream| {
-        let alive = alive.clone();
-        coronet::spawn(async move {
-            echo(stream).await;
-            drop(alive);
-        });
+        coronet::spawn(echo(stream, alive.clone()));
     };
     loop {
         match select(pin!(listener.accept()), pin!(core.shutdown_requested())).await {
@@ -102,12 +100,16 @@ async fn serve(core: Core, listener: TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-async fn echo(stream: TcpStream) {
-    // An error ends one connection, and is no news: clients reset connections all the time.
-    let _ = stream.set_nodelay(true);
-    while let Ok(bytes) = stream.recv().await {
-        if bytes.is_empty() || stream.write_all(bytes).await.0.is_err() {
-            break;
+/// An `async fn` would keep the stream twice: as its argument, and as its own variable.
+fn echo(stream: TcpStream, alive: mpsc::UnboundedSender<()>) -> impl Future<Output = ()> {
+    async move {
+        let _alive = &alive;
+        // An error ends one connection, and is no news: clients reset connections all the time.
+        let _ = stream.set_nodelay(true);
+        while let Ok(bytes) = stream.recv().await {
+            if bytes.is_empty() || stream.write_all(bytes).await.0.is_err() {
+                break;
+            }
         }
     }
 }

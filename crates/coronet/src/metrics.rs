@@ -46,7 +46,8 @@ pub(crate) fn combine(ring: coronet_ring::Stats, exec: coronet_exec::Stats) -> M
         enters: ring.enters,
         cq_overflows: ring.cq_overflows,
         leased: ring.leased,
-        tasks: exec.tasks_alive,
+        // One is the stand-in of `block_on`'s future, which nobody spawned.
+        tasks: exec.tasks_alive.saturating_sub(1),
         polls: exec.polls,
         timers: exec.timers_alive,
     }

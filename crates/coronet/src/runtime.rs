@@ -27,7 +27,8 @@ use crate::park::DriverPark;
 /// ```
 #[derive(Debug)]
 pub struct Runtime {
-    executor: Executor,
+    /// `None` only while the runtime is dropped.
+    executor: Option<Executor>,
     context: Rc<Context>,
     report: BackendReport,
 }
@@ -50,7 +51,7 @@ impl Runtime {
         let (park, context) = DriverPark::new(builder.ring_config()?)?;
         let report = context.handle().report();
         let executor = Executor::new(Box::new(park), builder.exec_config());
-        Ok(Self { executor, context, report })
+        Ok(Self { executor: Some(executor), context, report })
     }
 
     /// Runs `future` to its end, and the tasks meanwhile. Tasks that are not finished by then
@@ -62,7 +63,7 @@ impl Runtime {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.context.clone());
-        self.executor.block_on(future)
+        self.executor().block_on(future)
     }
 
     /// Which backend runs, and why. Displays as one line.
@@ -72,7 +73,20 @@ impl Runtime {
 
     /// The counters.
     pub fn metrics(&self) -> Metrics {
-        combine(self.context.handle().stats(), self.executor.stats())
+        combine(self.context.handle().stats(), self.executor().stats())
+    }
+
+    fn executor(&self) -> &Executor {
+        self.executor.as_ref().expect("the runtime is not dropped yet")
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Destructors of tasks find their sockets' driver, as they find their executor: unless another
+        // one is current on this thread, which is then the one for both.
+        let _entered = (!Executor::is_running_here()).then(|| context::enter(self.context.clone()));
+        drop(self.executor.take());
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     park::Park,
     services::Services,
     stats::Stats,
-    task::{JoinHandle, Scheduler},
+    task::{JoinHandle, Scheduler, catch},
     timer::Timers,
 };
 
@@ -290,11 +290,29 @@ impl Drop for Executor {
         // Without a context if another executor is current on this thread: then the
         // destructors of our tasks see that one. Everything here is safe in both cases.
         let entered = self.enter();
-        self.services.mailbox.close();
-        self.services.scheduler.close();
-        self.park.get_mut().shut_down(self.drain_timeout);
+        // Cells that outlive the core must not point to it, also if a destructor below panics:
+        // so this goes last, and goes in any case. [home-alive]
+        let orphans = Orphans(&self.services.scheduler);
+        // Each in its own step: a panic in a destructor of the user skips none of the others.
+        let jobs = catch(|| self.services.mailbox.close());
+        let tasks = catch(|| self.services.scheduler.close());
+        let park = catch(|| self.park.get_mut().shut_down(self.drain_timeout));
         drop(entered);
-        Scheduler::orphan_all(&self.services.scheduler);
+        drop(orphans);
+        if let Some(panic) = jobs.err().or(tasks.err()).or(park.err())
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// Cuts the ties of all cells to their scheduler when it is dropped.
+struct Orphans<'a>(&'a Arc<Scheduler>);
+
+impl Drop for Orphans<'_> {
+    fn drop(&mut self) {
+        Scheduler::orphan_all(self.0);
     }
 }
 

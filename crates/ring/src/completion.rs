@@ -1,6 +1,8 @@
 //! What the kernel answers: a result, and flags that say what comes with it.
 
 use std::io;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 /// The operation is not over: more completions follow.
 pub(crate) const MORE: u32 = 1 << 1;
@@ -66,6 +68,66 @@ impl Completion {
 
     pub(crate) const fn buffer_goes_on(&self) -> bool {
         self.flags & BUFFER_MORE != 0
+    }
+}
+
+/// Names a group of buffers, and the driver it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupId {
+    number: u16,
+    driver: u32,
+}
+
+impl GroupId {
+    pub(crate) const fn new(number: u16, driver: u32) -> Self {
+        Self { number, driver }
+    }
+
+    /// The number as the kernel knows it (`bgid`).
+    pub const fn to_raw(self) -> u16 {
+        self.number
+    }
+
+    /// Which driver of this process it belongs to.
+    pub(crate) const fn driver(self) -> u32 {
+        self.driver
+    }
+}
+
+/// The completion of one operation of type `O`: proof of what the kernel did for it.
+///
+/// Only the driver makes one, each is handed out once, and an operation cannot pass its own on to
+/// another. So an operation may rely on it: that many bytes of its room *are* filled, that
+/// descriptor *is* new.
+///
+/// ```compile_fail
+/// # use coronet_ring::{Completion, Done, Nop};
+/// let forged: Done<Nop> = Completion::new(64, 0).into();
+/// ```
+#[derive(Debug)]
+pub struct Done<O> {
+    completion: Completion,
+    group: Option<GroupId>,
+    op: PhantomData<fn(O)>,
+}
+
+impl<O> Done<O> {
+    /// `[done-genuine]`: called with what the backend reported for an `O`, once.
+    pub(crate) fn new(completion: Completion, group: Option<GroupId>) -> Self {
+        Self { completion, group, op: PhantomData }
+    }
+
+    /// The group that the buffer came from.
+    pub(crate) fn group(&self) -> Option<GroupId> {
+        self.group
+    }
+}
+
+impl<O> Deref for Done<O> {
+    type Target = Completion;
+
+    fn deref(&self) -> &Completion {
+        &self.completion
     }
 }
 

@@ -122,6 +122,10 @@ impl AsFd for Driver {
     /// Readable while there is something to collect: poll it, then [`Driver::turn`] with zero.
     /// Turn once more before waiting: what was submitted since is not with the kernel yet.
     fn as_fd(&self) -> BorrowedFd<'_> {
+        if self.shared.is_over() {
+            // The ring is closed: nothing will come but an unpark.
+            return self.shared.unparker_fd();
+        }
         // SAFETY: [ring-open] the ring closes in `shut_down` or `drop`, which both need the driver unborrowed.
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
@@ -129,8 +133,11 @@ impl AsFd for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let drain_timeout = self.drain_timeout;
-        self.shut_down(drain_timeout);
+        // What an earlier end had to leak is not waited for again.
+        if !self.shared.is_closed() {
+            let drain_timeout = self.drain_timeout;
+            self.shut_down(drain_timeout);
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub mod stats;
 #[doc(inline)]
 pub use {
     backend::{Backend, BackendReport, Capabilities, Preference, kernel_release},
-    completion::Completion,
+    completion::{Completion, Done},
     driver::{Config, Driver},
     fd::SharedFd,
     future::{DetachedOp, OpFuture},

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::completion::Completion;
+use crate::completion::Done;
 use crate::request::Request;
 
 /// What dropping the future of a submitted operation does to it.
@@ -19,7 +19,7 @@ pub enum OnDrop {
 /// The struct *is* the loan: it owns buffer, descriptor and address. The driver
 /// moves it into a slot that stays where it is until the last completion, and only
 /// then asks for the request. So implementing it takes no `unsafe`.
-pub trait Op: 'static {
+pub trait Op: Sized + 'static {
     /// What the caller awaits. Whatever the kernel produced must be owned by it:
     /// a late result is disposed of by dropping this value.
     type Output;
@@ -34,15 +34,15 @@ pub trait Op: 'static {
     fn request(&mut self) -> Request<'_>;
 
     /// Turns the result into what the caller awaits. Gives the buffer back.
-    fn finish(self, done: Completion) -> Self::Output;
+    fn finish(self, done: Done<Self>) -> Self::Output;
 }
 
 /// An operation with a result per completion, until the last.
-pub trait MultiOp: 'static {
+pub trait MultiOp: Sized + 'static {
     /// One result; it owns what the kernel produced.
     type Item;
 
-    /// How many items may wait to be taken. One more, and the operation is cancelled: it ends
+    /// How many items may wait to be taken. As many, and the operation is cancelled: it ends
     /// with `ECANCELED` behind its items, and is submitted again by whoever wants more.
     const ITEMS_MAX: usize = usize::MAX;
 
@@ -52,7 +52,7 @@ pub trait MultiOp: 'static {
     /// Turns one completion into an item.
     ///
     /// The driver is busy meanwhile: using a [`Handle`](crate::Handle) from here panics.
-    fn item(&self, done: Completion) -> Self::Item;
+    fn item(&self, done: Done<Self>) -> Self::Item;
 }
 
 /// Does nothing, by way of the kernel. The cost of everything around an operation.
@@ -66,7 +66,7 @@ impl Op for Nop {
         Request::Nop
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         done.value().map(drop)
     }
 }

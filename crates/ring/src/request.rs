@@ -103,10 +103,8 @@ pub enum Request<'a> {
     MsgRing {
         /// The other ring.
         ring: BorrowedFd<'a>,
-        /// The result that is seen there.
+        /// The result that is seen there. The `user_data` is zero, which is no operation's.
         result: i32,
-        /// The `user_data` that is seen there.
-        user_data: u64,
     },
     /// Reads from a file at a position. Kernel 5.6.
     Read {

@@ -4,16 +4,18 @@
 //! Nothing here drops an operation or calls a waker while the core is borrowed: both
 //! may submit.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use crate::backend::uring::Uring;
 use crate::backend::{Backend, BackendReport, Batch, Lent, Submitted, Unparker};
-use crate::completion::Completion;
+use crate::completion::{Completion, Done};
 use crate::lifecycle::table::{Applied, Dropped, Later, Parting, Table, Taken};
 use crate::op::{MultiOp, OnDrop, Op};
 use crate::pool::{Group, GroupConfig, GroupId, GroupState};
@@ -49,8 +51,15 @@ impl Engine {
     }
 }
 
+/// Numbers the drivers of this process, so that their groups cannot be mixed up.
+static DRIVERS: AtomicU32 = AtomicU32::new(1);
+
 pub(crate) struct Shared {
     core: RefCell<Core>,
+    /// What left the table and is not dropped yet, in order.
+    partings: RefCell<VecDeque<Parting>>,
+    /// It is being dropped, further up the stack.
+    parting: Cell<bool>,
     report: BackendReport,
     unparker: Unparker,
 }
@@ -76,7 +85,7 @@ impl Shared {
     pub(crate) fn new(mut engine: Engine) -> Self {
         let (report, unparker) = (engine.as_dyn().report().clone(), engine.as_dyn().unparker());
         let core = Core {
-            table: Table::default(),
+            table: Table::new(DRIVERS.fetch_add(1, Ordering::Relaxed)),
             engine: Some(engine),
             groups: Vec::new(),
             backlog: VecDeque::new(),
@@ -86,20 +95,24 @@ impl Shared {
             stats: Stats::default(),
             closed: false,
         };
-        Self { core: RefCell::new(core), report, unparker }
+        let (core, partings, parting) = (RefCell::new(core), RefCell::default(), Cell::new(false));
+        Self { core, partings, parting, report, unparker }
     }
 
     /// Files an operation and hands it to the backend.
     pub(crate) fn submit(&self, insert: impl FnOnce(&mut Table) -> Token) -> Token {
+        let nobodys; // Declared first, so that it is dropped with the core free.
         let mut core = self.core.borrow_mut();
         let token = insert(&mut core.table);
         core.stats.submitted += 1;
+        nobodys = Nobodys(self, token);
         core.launch(token);
+        std::mem::forget(nobodys);
         token
     }
 
     /// Takes operation and result out of the table, or files the waker.
-    pub(crate) fn take<O: Op>(&self, token: Token, cx: &mut Context<'_>) -> Taken<(O, Completion)> {
+    pub(crate) fn take<O: Op>(&self, token: Token, cx: &mut Context<'_>) -> Taken<(O, Done<O>)> {
         self.take_or_register(token, cx, |core, waker| {
             let taken = core.table.take(token, waker);
             core.stats.delivered += u64::from(matches!(taken, Taken::Ready(_)));
@@ -117,7 +130,11 @@ impl Shared {
     }
 
     /// Takes the next item of a multishot, or what is left of it after the last.
-    pub(crate) fn take_item<O: MultiOp>(&self, token: Token, cx: &mut Context<'_>) -> Taken<Result<O::Item, Parting>> {
+    pub(crate) fn take_item<O: MultiOp>(
+        &self,
+        token: Token,
+        cx: &mut Context<'_>,
+    ) -> Taken<Result<O::Item, Parting>> {
         self.take_or_register(token, cx, |core, waker| {
             let taken = core.table.take_item::<O>(token, waker);
             core.stats.delivered += u64::from(matches!(taken, Taken::Ready(Err(_))));
@@ -154,6 +171,25 @@ impl Shared {
         }
     }
 
+    /// Drops what left the table, in order, also when a drop leads to another turn: an item
+    /// refers to its operation, which parts behind it.
+    fn part_all(&self) {
+        struct Over<'a>(&'a Cell<bool>);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+        if self.parting.replace(true) {
+            return;
+        }
+        let _over = Over(&self.parting);
+        loop {
+            let Some(parting) = self.partings.borrow_mut().pop_front() else { return };
+            self.part(parting);
+        }
+    }
+
     /// Drops what left the table.
     pub(crate) fn part(&self, parting: Parting) {
         if let Some(slot) = parting.run() {
@@ -171,8 +207,8 @@ impl Shared {
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<usize> {
         let mut core = self.core.borrow_mut();
         core.hand_over();
-        let waits = core.batch.is_empty() && core.backlog.is_empty() && core.cancels.is_empty();
-        let timeout = if waits { timeout } else { Some(Duration::ZERO) };
+        let timeout =
+            if core.is_idle() && self.partings.borrow().is_empty() { timeout } else { Some(Duration::ZERO) };
         let Core { engine, batch, .. } = &mut *core;
         let Some(engine) = engine else { return Ok(0) };
         let parked = engine.park(timeout, batch);
@@ -184,13 +220,15 @@ impl Shared {
 
     pub(crate) fn has_pending(&self) -> bool {
         let mut core = self.core.borrow_mut();
-        let waits = core.batch.is_empty() && core.backlog.is_empty() && core.cancels.is_empty();
-        !waits || core.engine.as_mut().is_some_and(|engine| engine.as_dyn().has_pending())
+        !core.is_idle()
+            || !self.partings.borrow().is_empty()
+            || core.engine.as_mut().is_some_and(|engine| engine.as_dyn().has_pending())
     }
 
     pub(crate) fn open_group(&self, config: GroupConfig) -> io::Result<Group> {
         let mut core = self.core.borrow_mut();
-        let id = GroupId(u16::try_from(core.groups.len()).expect("fewer than 2^16 groups"));
+        let number = u16::try_from(core.groups.len()).expect("fewer than 2^16 groups");
+        let id = GroupId::new(number, core.table.driver);
         let state = Rc::new(GroupState::new(id, config)?);
         let engine = core.engine.as_mut().ok_or_else(closed)?;
         engine.as_dyn().open_group(id, &state.memory, state.is_incremental())?;
@@ -203,8 +241,8 @@ impl Shared {
         let start = Instant::now();
         {
             let mut core = self.core.borrow_mut();
-            if core.engine.is_none() {
-                return 0;
+            if core.engine.is_none() || core.stats.leaked > 0 {
+                return core.stats.leaked as usize;
             }
             core.close();
             Core::wake_all(core, self);
@@ -235,8 +273,9 @@ impl Shared {
         let counters = engine.as_dyn().counters();
         core.stats.enters = counters.enters;
         core.stats.cq_overflows = counters.cq_overflows;
+        let driver = core.table.driver;
         for group in 0..core.groups.len() {
-            engine.as_dyn().close_group(GroupId(group as u16));
+            engine.as_dyn().close_group(GroupId::new(group as u16, driver));
         }
         0
     }
@@ -263,6 +302,15 @@ impl Shared {
         self.core.borrow().closed
     }
 
+    /// True once the backend is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.core.borrow().engine.is_none()
+    }
+
+    pub(crate) fn unparker_fd(&self) -> BorrowedFd<'_> {
+        self.unparker.as_fd()
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let mut core = self.core.borrow_mut();
         let mut stats = core.stats;
@@ -271,7 +319,8 @@ impl Shared {
             stats.enters = counters.enters;
             stats.cq_overflows = counters.cq_overflows;
         }
-        stats.in_flight = (core.table.lent + core.backlog.len()) as u64;
+        let queued = core.backlog.iter().filter(|token| core.table.is_queued(**token)).count();
+        stats.in_flight = (core.table.lent + queued) as u64;
         let leased = |group: &Rc<GroupState>| Group { state: group.clone() }.leased() as u64;
         stats.leased = core.groups.iter().map(leased).sum();
         stats
@@ -317,11 +366,12 @@ impl Core {
             }
             self.cancels.pop_front();
         }
-        while let Some(&token) = self.backlog.front() {
+        // Taken out first: an operation whose request panics is not asked again.
+        while let Some(token) = self.backlog.pop_front() {
             if !self.offer(token) {
+                self.backlog.push_front(token);
                 break;
             }
-            self.backlog.pop_front();
         }
     }
 
@@ -362,7 +412,7 @@ impl Core {
             if done.buffer().is_some()
                 && let Some((group, bundle)) = self.table.group_of(token)
             {
-                self.groups[usize::from(group.to_raw())].arrive(&mut done, bundle);
+                self.groups[usize::from(group)].arrive(&mut done, bundle);
             }
             match self.table.complete(token, done, &mut self.later) {
                 Applied::Known => {}
@@ -374,24 +424,70 @@ impl Core {
         collected
     }
 
+    /// Nothing waits in user space, so a turn may wait for the kernel.
+    fn is_idle(&self) -> bool {
+        self.batch.is_empty()
+            && self.backlog.is_empty()
+            && self.cancels.is_empty()
+            && self.later.wakes.is_empty()
+    }
+
     /// Drops and wakes what was noted, with the core free.
     fn wake_all(mut core: RefMut<'_, Self>, shared: &Shared) {
-        if core.later.wakes.is_empty() && core.later.partings.is_empty() {
+        let nothing = core.later.wakes.is_empty() && core.later.partings.is_empty();
+        if nothing && shared.partings.borrow().is_empty() {
             return;
         }
         let mut later = std::mem::take(&mut core.later);
         drop(core);
-        for parting in later.partings.drain(..) {
-            shared.part(parting);
+        let mut awake = Awake { shared, wakes: later.wakes.drain(..) };
+        // Most turns drop nothing.
+        if !later.partings.is_empty() || !shared.partings.borrow().is_empty() {
+            shared.partings.borrow_mut().extend(later.partings.drain(..));
+            shared.part_all();
         }
-        for waker in later.wakes.drain(..) {
+        for waker in &mut awake.wakes {
             waker.wake();
         }
+        drop(awake);
         let mut core = shared.core.borrow_mut();
         // Kept for its room, unless a waker noted something meanwhile.
         if core.later.wakes.is_empty() && core.later.partings.is_empty() {
             core.later = later;
         }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // A panic cut the shut-down short: as in `leak`, the kernel may still touch all this.
+        if self.table.lent > 0 {
+            let (table, groups) = (std::mem::take(&mut self.table), std::mem::take(&mut self.groups));
+            std::mem::forget((self.engine.take(), table, groups));
+        }
+    }
+}
+
+/// Wakers on their way: those that a panic left over are for the next turn.
+struct Awake<'a, 'b> {
+    shared: &'a Shared,
+    wakes: std::vec::Drain<'b, Waker>,
+}
+
+impl Drop for Awake<'_, '_> {
+    fn drop(&mut self) {
+        if self.wakes.len() > 0 {
+            self.shared.core.borrow_mut().later.wakes.extend(&mut self.wakes);
+        }
+    }
+}
+
+/// An operation whose request panicked while it was submitted: no future will drop it.
+struct Nobodys<'a>(&'a Shared, Token);
+
+impl Drop for Nobodys<'_> {
+    fn drop(&mut self) {
+        self.0.drop_future(self.1);
     }
 }
 

@@ -55,6 +55,12 @@ impl<'a> SpanMut<'a> {
         Self { start: room.as_mut_ptr().cast(), len, brand: PhantomData }
     }
 
+    /// Lends bytes that are there already, and are overwritten.
+    pub fn over(bytes: &'a mut [u8]) -> Self {
+        let len = bytes.len().min(SPAN_LEN_MAX) as u32;
+        Self { start: bytes.as_mut_ptr(), len, brand: PhantomData }
+    }
+
     /// Address of the first byte.
     pub fn as_mut_ptr(&self) -> *mut u8 {
         self.start

@@ -283,8 +283,9 @@ fn the_request_of_an_operation_that_found_no_room_is_made_again() {
 fn the_backlog_is_handed_over_in_order_and_nobody_overtakes_it() {
     let world = World::new(2);
     world.script.borrow_mut().consumes = false;
-    let mut futures: Vec<_> =
-        (1..=6).map(|number| world.handle().submit(Patient { watch: world.watch(number), bulk: [7; 200] })).collect();
+    let mut futures: Vec<_> = (1..=6)
+        .map(|number| world.handle().submit(Patient { watch: world.watch(number), bulk: [7; 200] }))
+        .collect();
     assert_eq!(world.script.borrow().accepted, [1, 2]);
     drop(futures.remove(3));
     world.script.borrow_mut().consumes = true;

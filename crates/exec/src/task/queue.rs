@@ -23,12 +23,6 @@ impl RunQueue {
         self.head.get().is_none()
     }
 
-    /// The oldest task, which stays.
-    #[inline]
-    pub(super) fn peek(&self) -> Option<NonNull<Header>> {
-        self.head.get()
-    }
-
     /// Appends a task.
     ///
     /// # Safety

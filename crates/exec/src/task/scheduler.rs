@@ -127,9 +127,6 @@ impl Scheduler {
     pub(crate) fn run_one(&self) -> bool {
         let Some(header) = self.queue.pop() else { return false };
         count(&self.counters.polls);
-        if let Some(next) = self.queue.peek() {
-            prefetch(next);
-        }
         // SAFETY: [listed] the task was in the queue, so it is `Queued` or `Doomed` and alive;
         // [task-owned] only the executor, on its thread, calls this.
         unsafe { raw::run(header) };
@@ -178,6 +175,7 @@ impl Scheduler {
         cell.state.set(next);
         if enqueue == Enqueue::Yes {
             count(&self.counters.wakes_local);
+            prefetch(header);
             self.obey(header, enqueue);
         }
     }

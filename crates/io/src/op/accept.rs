@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use coronet_ring::{Completion, MultiOp, Op, Request, SharedFd};
+use coronet_ring::{Done, MultiOp, Op, Request, SharedFd};
 
 /// Takes one connection. A connection that comes too late is closed.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ impl Op for Accept {
         Request::Accept { listener: self.listener.as_fd() }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
-        adopt(done)
+    fn finish(self, done: Done<Self>) -> Self::Output {
+        adopt(&done)
     }
 }
 
@@ -53,15 +53,15 @@ impl MultiOp for AcceptMulti {
         Request::AcceptMulti { listener: self.listener.as_fd() }
     }
 
-    fn item(&self, done: Completion) -> Self::Item {
-        adopt(done)
+    fn item(&self, done: Done<Self>) -> Self::Item {
+        adopt(&done)
     }
 }
 
 #[allow(unsafe_code, reason = "adopts the descriptor that the kernel made for this operation")]
-fn adopt(done: Completion) -> io::Result<OwnedFd> {
+fn adopt<O>(done: &Done<O>) -> io::Result<OwnedFd> {
     let fd = done.value()?;
-    // SAFETY: [fd-adopted] the result of an accept is a descriptor that the kernel made for it alone, and
+    // SAFETY: [done-genuine] [fd-adopted] the result of an accept is a descriptor that the kernel made for it alone, and
     // each completion is turned into an output once.
     Ok(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32) })
 }

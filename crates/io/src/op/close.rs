@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use coronet_ring::{Completion, OnDrop, Op, Request};
+use coronet_ring::{Done, OnDrop, Op, Request};
 
 /// Closes a descriptor, and reports what went wrong with it.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Op for Close {
         Request::Close { fd: &mut self.fd }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         // A close that the ring refused still owns the descriptor, and closes it here.
         drop(self.fd);
         done.value().map(drop)

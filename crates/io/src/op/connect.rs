@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use coronet_ring::{Completion, Op, Request, SharedFd, Span};
+use coronet_ring::{Done, Op, Request, SharedFd, Span};
 use socket2::SockAddr;
 
 /// Connects a stream socket.
@@ -44,7 +44,7 @@ impl Op for Connect {
         Request::Connect { socket: self.socket.as_fd(), address: Span::new(&bytes[..*len]) }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         done.value().map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use coronet_ring::{Completion, OnDrop, Op, Request, SharedFd, Span};
+use coronet_ring::{Done, OnDrop, Op, Request, SharedFd, Span};
 
 use super::fill::Fill;
 use crate::buf::{BufResult, IoBuf, IoBufMut};
@@ -28,8 +28,8 @@ impl<B: IoBufMut> Op for ReadAt<B> {
         Request::Read { file: self.file.as_fd(), into: self.buf.lend(), at: self.at }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
-        self.buf.finish(done)
+    fn finish(self, done: Done<Self>) -> Self::Output {
+        self.buf.finish(&done)
     }
 }
 
@@ -56,7 +56,7 @@ impl<B: IoBuf> Op for WriteAt<B> {
         Request::Write { file: self.file.as_fd(), from: Span::new(self.buf.as_bytes()), at: self.at }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         (done.value().map(|count| count as usize), self.buf)
     }
 }

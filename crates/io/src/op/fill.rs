@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "tells a buffer how much of its room the kernel filled")]
 
-use coronet_ring::{Completion, SpanMut};
+use coronet_ring::{Done, SpanMut};
 
 use crate::buf::{BufResult, IoBufMut};
 
@@ -25,11 +25,12 @@ impl<B: IoBufMut> Fill<B> {
     }
 
     /// Gives the buffer back with the bytes that `done` says were filled.
-    pub(super) fn finish(mut self, done: Completion) -> BufResult<usize, B> {
+    pub(super) fn finish<O>(mut self, done: &Done<O>) -> BufResult<usize, B> {
         let result = done.value().map(|count| {
             assert!(count <= self.lent, "the kernel reported {count} bytes into {}", self.lent);
             // SAFETY: [spare-latest] `lend` was the last to touch the buffer, which stood in its slot since;
-            // [spare-filled] the kernel filled that many bytes from the start of the room.
+            // [done-genuine] [spare-filled] the kernel
+            // filled that many bytes from the start of the room.
             unsafe { self.buf.advance(count as usize) };
             count as usize
         });

@@ -3,22 +3,21 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use coronet_ring::{Completion, OnDrop, Op, Request};
+use coronet_ring::{Done, OnDrop, Op, Request};
 
-/// Posts a completion to another ring.
+/// Posts a completion to another ring; it ends a wait there.
 ///
-/// The other side sees `user_data` as a token. Do not use one that an operation there may have.
+/// The other side sees the result, and a `user_data` of zero.
 #[derive(Debug)]
 pub struct MsgRing {
     ring: OwnedFd,
     result: i32,
-    user_data: u64,
 }
 
 impl MsgRing {
     /// Posts to the ring behind the descriptor `ring`.
-    pub fn new(ring: OwnedFd, result: i32, user_data: u64) -> Self {
-        Self { ring, result, user_data }
+    pub fn new(ring: OwnedFd, result: i32) -> Self {
+        Self { ring, result }
     }
 }
 
@@ -28,10 +27,10 @@ impl Op for MsgRing {
     const ON_DROP: OnDrop = OnDrop::LetRun;
 
     fn request(&mut self) -> Request<'_> {
-        Request::MsgRing { ring: self.ring.as_fd(), result: self.result, user_data: self.user_data }
+        Request::MsgRing { ring: self.ring.as_fd(), result: self.result }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         done.value().map(drop)
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use coronet_ring::{Completion, MultiOp, Op, Request, SharedFd};
+use coronet_ring::{Done, MultiOp, Op, Request, SharedFd};
 
 /// Waits once; the result is the mask of what is ready.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Op for Poll {
         Request::Poll { fd: self.fd.as_fd(), events: self.events }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         done.value()
     }
 }
@@ -52,7 +52,7 @@ impl MultiOp for PollMulti {
         Request::PollMulti { fd: self.fd.as_fd(), events: self.events }
     }
 
-    fn item(&self, done: Completion) -> Self::Item {
+    fn item(&self, done: Done<Self>) -> Self::Item {
         done.value()
     }
 }

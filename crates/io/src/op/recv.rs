@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use coronet_ring::pool::Received;
-use coronet_ring::{Completion, Group, MultiOp, Op, Request, SharedFd};
+use coronet_ring::{Done, Group, MultiOp, Op, Request, SharedFd};
 
 use super::fill::Fill;
 use crate::buf::{BufResult, IoBufMut};
@@ -30,8 +30,8 @@ impl<B: IoBufMut> Op for Recv<B> {
         Request::Recv { socket: self.socket.as_fd(), into: self.buf.lend(), flags: self.flags }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
-        self.buf.finish(done)
+    fn finish(self, done: Done<Self>) -> Self::Output {
+        self.buf.finish(&done)
     }
 }
 
@@ -68,9 +68,10 @@ impl MultiOp for RecvMulti {
         Request::RecvMulti { socket: self.socket.as_fd(), group: self.group.id(), bundle: self.bundle }
     }
 
-    fn item(&self, done: Completion) -> Self::Item {
-        // First, because a buffer may come with an error too, and has to go back.
+    fn item(&self, done: Done<Self>) -> Self::Item {
+        // A buffer may come with an error too, and has to go back: so receive it in any case.
+        let value = done.value();
         let received = self.group.receive(done);
-        done.value().map(|_| received)
+        value.map(|_| received)
     }
 }

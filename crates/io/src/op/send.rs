@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use coronet_ring::{Completion, MessageSpace, OnDrop, Op, Request, SharedFd, Span};
+use coronet_ring::{Done, MessageSpace, OnDrop, Op, Request, SharedFd, Span};
 
 use crate::buf::{BufResult, IoBuf, IoVectoredBuf};
 
@@ -40,7 +40,7 @@ impl<B: IoBuf> Op for Send<B> {
         Request::Send { socket: self.socket.as_fd(), from, flags: self.flags }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         (done.value().map(|count| count as usize), self.buf)
     }
 }
@@ -70,7 +70,7 @@ impl<V: IoVectoredBuf> Op for SendVectored<V> {
         Request::SendMessage { socket: self.socket.as_fd(), message, flags: self.flags }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         (done.value().map(|count| count as usize), self.bufs)
     }
 }

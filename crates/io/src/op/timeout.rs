@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use coronet_ring::request::Timespec;
-use coronet_ring::{Completion, Op, Request};
+use coronet_ring::{Done, Op, Request};
 
 /// Completes after a while, on the monotonic clock.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Op for Timeout {
         Request::Timeout { after: &self.after }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         // The kernel reports a timer that ran out as an error of that name.
         if done.result == -libc::ETIME { Ok(()) } else { done.value().map(drop) }
     }

@@ -72,13 +72,14 @@ const INCREMENTAL: u16 = 2;
 
 struct Scratch {
     ring: IoUring,
+    operations: u64,
 }
 
 impl Scratch {
     fn new() -> io::Result<Self> {
         let (ring, _) =
             crate::backend::uring::setup::build(crate::backend::uring::setup::Setup { entries: 8 })?;
-        Ok(Self { ring })
+        Ok(Self { ring, operations: 0 })
     }
 
     fn run(mut self) -> io::Result<Capabilities> {
@@ -106,7 +107,7 @@ impl Scratch {
             accept_multi: self.accept_multi_works().unwrap_or(false),
             recv_multi: self.recv_multi_works().unwrap_or(false),
             // The message itself arrives as a completion, too; either is good news.
-            msg_ring: self.first_result(opcode::MsgRingData::new(ring_fd, 0, 1, None).build())? >= 0,
+            msg_ring: self.first_result(opcode::MsgRingData::new(ring_fd, 0, 0, None).build())? >= 0,
             send_zc: probed && supported.is_supported(opcode::SendZc::CODE),
             bundles: bundles && buffer_groups,
             incremental: self.group_works(INCREMENTAL).is_some_and(|memory| {
@@ -166,9 +167,10 @@ impl Scratch {
 
     /// The first result of one operation, which is over when this returns.
     fn first_result(&mut self, entry: Entry) -> io::Result<i32> {
-        const OP: u64 = 2;
-        const CANCEL: u64 = 3;
-        self.push(entry.user_data(OP));
+        // A number of its own for each, so that a late answer is nobody else's.
+        self.operations += 2;
+        let (op, cancel) = (self.operations, self.operations + 1);
+        self.push(entry.user_data(op));
         let mut first = None;
         let mut cancelled = false;
         loop {
@@ -185,7 +187,7 @@ impl Scratch {
             }
             let mut over = false;
             for done in self.ring.completion() {
-                if done.user_data() == OP {
+                if done.user_data() == op {
                     first.get_or_insert(done.result());
                     over = !io_uring::cqueue::more(done.flags());
                 }
@@ -195,7 +197,7 @@ impl Scratch {
             }
             if first.is_some() && !cancelled {
                 cancelled = true;
-                self.push(opcode::AsyncCancel::new(OP).build().user_data(CANCEL));
+                self.push(opcode::AsyncCancel::new(op).build().user_data(cancel));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "calls an operation through a type-erased address")]
 
-use crate::completion::Completion;
+use crate::completion::{Completion, Done, GroupId};
 use crate::lifecycle::cell::Cell;
 use crate::op::{MultiOp, OnDrop, Op};
 use crate::request::Request;
@@ -10,8 +10,8 @@ use crate::request::Request;
 /// The functions of one operation type, and its policy.
 pub(crate) struct Contract {
     request: unsafe fn(Cell) -> Request<'static>,
-    dispose_item: unsafe fn(Cell, Completion),
-    dispose_last: unsafe fn(Cell, Completion),
+    dispose_item: unsafe fn(Cell, Completion, Option<GroupId>),
+    dispose_last: unsafe fn(Cell, Completion, Option<GroupId>),
     release: unsafe fn(Cell),
     pub(crate) on_drop: OnDrop,
     pub(crate) is_multishot: bool,
@@ -46,7 +46,7 @@ impl Contract {
             &Self {
                 request: request_of::<O>,
                 // A one-shot has no items: an early result is kept, not disposed of.
-                dispose_item: |_, _| {},
+                dispose_item: |_, _, _| {},
                 dispose_last: finish_and_drop::<O>,
                 release: release::<O>,
                 on_drop: O::ON_DROP,
@@ -87,9 +87,9 @@ impl Contract {
     ///
     /// # Safety
     /// - `cell` holds the operation of this contract. [cell-typed]
-    pub(crate) unsafe fn dispose_item(&self, cell: Cell, done: Completion) {
+    pub(crate) unsafe fn dispose_item(&self, cell: Cell, done: Completion, group: Option<GroupId>) {
         // SAFETY: [cell-typed] passed on from the caller.
-        unsafe { (self.dispose_item)(cell, done) }
+        unsafe { (self.dispose_item)(cell, done, group) }
     }
 
     /// Gives back what the last completion owns, and the operation. The cell is free afterwards.
@@ -97,9 +97,9 @@ impl Contract {
     /// # Safety
     /// - `cell` holds the operation of this contract, taken by nobody else. [cell-typed]
     /// - The kernel is done with it. [loan-pinned]
-    pub(crate) unsafe fn dispose_last(&self, cell: Cell, done: Completion) {
+    pub(crate) unsafe fn dispose_last(&self, cell: Cell, done: Completion, group: Option<GroupId>) {
         // SAFETY: [cell-typed] [loan-pinned] passed on from the caller.
-        unsafe { (self.dispose_last)(cell, done) }
+        unsafe { (self.dispose_last)(cell, done, group) }
     }
 
     /// Drops an operation that owns no result. The cell is free afterwards.
@@ -128,24 +128,24 @@ unsafe fn request_of_multi<O: MultiOp>(cell: Cell) -> Request<'static> {
     op.request()
 }
 
-unsafe fn finish_and_drop<O: Op>(cell: Cell, done: Completion) {
+unsafe fn finish_and_drop<O: Op>(cell: Cell, done: Completion, group: Option<GroupId>) {
     // SAFETY: [cell-typed] [loan-pinned] the caller of `dispose_last` vouches for both.
     let op = unsafe { cell.take::<O>() };
-    drop(op.finish(done));
+    drop(op.finish(Done::new(done, group)));
 }
 
-unsafe fn drop_item<O: MultiOp>(cell: Cell, done: Completion) {
+unsafe fn drop_item<O: MultiOp>(cell: Cell, done: Completion, group: Option<GroupId>) {
     // SAFETY: [cell-typed] as for `request_of_multi`.
     let op = unsafe { cell.address::<O>() };
     // SAFETY: [loan-pinned] a multishot lends descriptors only, so a shared borrow meets no writer.
     let op = unsafe { &*op };
-    drop(op.item(done));
+    drop(op.item(Done::new(done, group)));
 }
 
-unsafe fn drop_item_and_release<O: MultiOp>(cell: Cell, done: Completion) {
+unsafe fn drop_item_and_release<O: MultiOp>(cell: Cell, done: Completion, group: Option<GroupId>) {
     // SAFETY: [cell-typed] [loan-pinned] the caller of `dispose_last` vouches for both.
     let op = unsafe { cell.take::<O>() };
-    drop(op.item(done));
+    drop(op.item(Done::new(done, group)));
 }
 
 unsafe fn release<O>(cell: Cell) {

@@ -11,20 +11,51 @@ use crate::lifecycle::cell::{Cell, Cells};
 use crate::lifecycle::contract::Contract;
 use crate::lifecycle::results::Results;
 use crate::lifecycle::state::State;
-use crate::pool::GroupId;
+use crate::request::Request;
 use crate::token::Token;
 
-/// One operation. While the slot is free, `results` and `waker` are empty.
+/// One operation, on a cache line of its own. While the slot is free, `results` and `waker` are empty.
+#[repr(align(64))]
 pub(super) struct Slot {
     pub(super) state: State,
     /// Zero, which no token has, while nobody may find it.
     generation: u32,
-    /// Where kernel-picked buffers come from, and if they may come in bundles.
-    pub(super) group: Option<(GroupId, bool)>,
+    pub(super) picks: Picks,
     pub(super) contract: &'static Contract,
     pub(super) cell: Cell,
     pub(super) results: Results,
     pub(super) waker: Option<Waker>,
+}
+
+const _: () = assert!(size_of::<Slot>() == 64);
+
+/// Where kernel-picked buffers come from. Small, so that a slot is a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Picks(u16);
+
+impl Picks {
+    const NONE: u16 = u16::MAX;
+    const BUNDLE: u16 = 1 << 15;
+
+    /// What this request says about kernel-picked buffers.
+    pub(super) fn of(request: &Request<'_>) -> Self {
+        let Some(group) = request.group() else { return Self(Self::NONE) };
+        assert!(group.to_raw() < Self::BUNDLE - 1, "fewer than 2^15 groups");
+        Self(group.to_raw() | if request.is_bundle() { Self::BUNDLE } else { 0 })
+    }
+
+    /// The number of the group, and whether its buffers may come in bundles.
+    pub(super) fn group(self) -> Option<(u16, bool)> {
+        (self.0 != Self::NONE).then(|| (self.0 & !Self::BUNDLE, self.0 & Self::BUNDLE != 0))
+    }
+}
+
+impl Slot {
+    /// A retired slot answers to nobody, whatever a foreign ring may have posted here.
+    #[inline]
+    fn answers_to(&self, token: Token) -> bool {
+        self.generation == token.generation() && self.generation != 0
+    }
 }
 
 #[derive(Default)]
@@ -49,7 +80,7 @@ impl Slots {
         debug_assert!(slot.generation == 0 && slot.waker.is_none() && slot.results.len() == 0);
         slot.state = State::Queued;
         slot.generation = generation;
-        slot.group = None;
+        slot.picks = Picks(Picks::NONE);
         slot.contract = contract;
         (Token::new(key as u32, generation), slot)
     }
@@ -61,7 +92,7 @@ impl Slots {
         self.slots.push(Slot {
             state: State::Queued,
             generation: 0,
-            group: None,
+            picks: Picks(Picks::NONE),
             contract,
             cell: self.cells.at(number),
             results: Results::default(),
@@ -72,13 +103,13 @@ impl Slots {
     /// The slot of a token, unless its operation is gone.
     #[inline]
     pub(super) fn get(&self, token: Token) -> Option<&Slot> {
-        self.slots.get(token.slot() as usize).filter(|slot| slot.generation == token.generation())
+        self.slots.get(token.slot() as usize).filter(|slot| slot.answers_to(token))
     }
 
     /// The slot of a token, unless its operation is gone.
     #[inline]
     pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Slot> {
-        self.slots.get_mut(token.slot() as usize).filter(|slot| slot.generation == token.generation())
+        self.slots.get_mut(token.slot() as usize).filter(|slot| slot.answers_to(token))
     }
 
     /// From now on no token finds it; its cell is still in use.

@@ -7,12 +7,12 @@
 
 use std::task::Waker;
 
-use crate::completion::Completion;
+use crate::completion::{Completion, Done};
 use crate::lifecycle::cell::Cell;
 use crate::lifecycle::contract::{Contract, Lent};
 use crate::lifecycle::prefetch::prefetch;
 use crate::lifecycle::results::Results;
-use crate::lifecycle::slots::{Slot, SlotKey, Slots};
+use crate::lifecycle::slots::{Picks, Slot, SlotKey, Slots};
 use crate::lifecycle::state::{Action, Event, State, step};
 use crate::op::{MultiOp, OnDrop, Op};
 use crate::pool::GroupId;
@@ -23,6 +23,8 @@ use crate::token::Token;
 #[derive(Default)]
 pub(crate) struct Table {
     slots: Slots,
+    /// Tells this driver's groups from those of others.
+    pub(crate) driver: u32,
     /// Operations that the kernel has.
     pub(crate) lent: usize,
 }
@@ -33,6 +35,7 @@ pub(crate) struct Parting {
     contract: &'static Contract,
     cell: Cell,
     token: Token,
+    group: Option<GroupId>,
     farewell: Farewell,
 }
 
@@ -48,7 +51,7 @@ enum Farewell {
 impl Parting {
     /// Drops what has to be dropped; the slot, if it is free now. Call it with the table free.
     pub(crate) fn run(self) -> Option<SlotKey> {
-        let Self { contract, cell, token, farewell } = self;
+        let Self { contract, cell, token, group, farewell } = self;
         match farewell {
             Farewell::Unsent => {
                 // SAFETY: [cell-typed] the slot paired contract and cell, and is vacant; [loan-pinned] never lent.
@@ -61,10 +64,10 @@ impl Parting {
                     last = results.pop();
                     if last.is_some() && contract.is_multishot {
                         // SAFETY: [cell-typed] the slot paired contract and cell, and is vacant.
-                        unsafe { contract.dispose_item(cell, done) };
+                        unsafe { contract.dispose_item(cell, done, group) };
                     } else if last.is_none() {
                         // SAFETY: [cell-typed] as above, taken once; [loan-pinned] the last completion has come.
-                        unsafe { contract.dispose_last(cell, done) };
+                        unsafe { contract.dispose_last(cell, done, group) };
                         return Some(SlotKey::of(token));
                     }
                 }
@@ -74,7 +77,7 @@ impl Parting {
             }
             Farewell::Item(done) => {
                 // SAFETY: [cell-typed] the operation stands until the partings of its batch have run, in order.
-                unsafe { contract.dispose_item(cell, done) };
+                unsafe { contract.dispose_item(cell, done, group) };
                 None
             }
         }
@@ -119,6 +122,11 @@ pub(crate) enum Dropped {
 }
 
 impl Table {
+    /// The table of the driver of this number.
+    pub(crate) fn new(driver: u32) -> Self {
+        Self { driver, ..Self::default() }
+    }
+
     /// Moves an operation in; it is `Queued`.
     pub(crate) fn insert<O: Op>(&mut self, op: O) -> Token {
         self.insert_erased(op, Contract::of::<O>())
@@ -146,8 +154,9 @@ impl Table {
         // SAFETY: [cell-typed] the slot paired contract and cell in `insert_erased`; [loan-pinned] the slot is
         // `Queued`, so nothing else reaches the cell until the kernel refused it or its last completion came.
         let lent = unsafe { slot.contract.lend(slot.cell) };
-        let request = lent.request();
-        slot.group = request.group().map(|group| (group, request.is_bundle()));
+        let group = lent.request().group();
+        assert!(group.is_none_or(|group| group.driver() == self.driver), "a buffer group of another driver");
+        slot.picks = Picks::of(lent.request());
         let submitted = offer(lent);
         if submitted == Submitted::Accepted {
             let (next, action) = step(slot.state, Event::Accepted);
@@ -159,8 +168,8 @@ impl Table {
     }
 
     /// The group whose buffers this operation's completions bring.
-    pub(crate) fn group_of(&self, token: Token) -> Option<(GroupId, bool)> {
-        self.slots.get(token)?.group
+    pub(crate) fn group_of(&self, token: Token) -> Option<(u16, bool)> {
+        self.slots.get(token)?.picks.group()
     }
 
     /// Takes one completion in; what it leads to goes to `later`.
@@ -195,12 +204,19 @@ impl Table {
             // The result was kept; this completion only says that the memory is back.
             Action::Wake => later.wakes.extend(slot.waker.take()),
             Action::DisposeItem => {
+                let group = group_id(slot, self.driver);
                 let farewell = Farewell::Item(done);
-                later.partings.push(Parting { contract: slot.contract, cell: slot.cell, token, farewell });
+                later.partings.push(Parting {
+                    contract: slot.contract,
+                    cell: slot.cell,
+                    token,
+                    group,
+                    farewell,
+                });
             }
             Action::DisposeAndRelease => {
-                // A kept early result is the result; the notification behind it owns nothing.
-                if !done.is_notification() {
+                // A kept early result is the result, as for one who waits; what is behind it owns nothing.
+                if slot.contract.is_multishot || slot.results.len() == 0 {
                     slot.results.push(done);
                 }
                 later.partings.push(self.part(token));
@@ -217,7 +233,7 @@ impl Table {
     }
 
     /// Hands out operation and result, once. The caller files its waker if asked to.
-    pub(crate) fn take<O: Op>(&mut self, token: Token, waker: &Waker) -> Taken<(O, Completion)> {
+    pub(crate) fn take<O: Op>(&mut self, token: Token, waker: &Waker) -> Taken<(O, Done<O>)> {
         let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
         if slot.state != State::Ready {
             return pending(slot, waker);
@@ -231,7 +247,7 @@ impl Table {
         // so it is taken once; [loan-pinned] `Ready` means that the last completion has come.
         let op = unsafe { cell.take::<O>() };
         self.slots.free(SlotKey::of(token));
-        Taken::Ready((op, done))
+        Taken::Ready((op, Done::new(done, None)))
     }
 
     /// Takes the result of an operation whose type is forgotten; the operation itself parts.
@@ -263,7 +279,8 @@ impl Table {
             let op = unsafe { slot.cell.address::<O>() };
             // SAFETY: [loan-pinned] a multishot lends descriptors only, so a shared borrow meets no writer.
             let op = unsafe { &*op };
-            return Taken::Ready(Ok(op.item(done)));
+            let group = group_id(slot, self.driver);
+            return Taken::Ready(Ok(op.item(Done::new(done, group))));
         }
         if slot.state == State::Ready {
             return Taken::Ready(Err(self.part(token)));
@@ -331,8 +348,13 @@ impl Table {
         let slot = self.slots.retire(token);
         let results = std::mem::take(&mut slot.results);
         let farewell = if slot.state == State::Queued { Farewell::Unsent } else { Farewell::Over(results) };
-        Parting { contract: slot.contract, cell: slot.cell, token, farewell }
+        let group = group_id(slot, self.driver);
+        Parting { contract: slot.contract, cell: slot.cell, token, group, farewell }
     }
+}
+
+fn group_id(slot: &Slot, driver: u32) -> Option<GroupId> {
+    slot.picks.group().map(|(number, _)| GroupId::new(number, driver))
 }
 
 fn pending<T>(slot: &Slot, waker: &Waker) -> Taken<T> {

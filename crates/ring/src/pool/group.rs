@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::completion::Completion;
+use crate::completion::{Completion, Done};
 use crate::pool::memory::ENTRIES_MAX;
 use crate::pool::{GroupId, GroupMemory, Received};
 
@@ -39,9 +39,13 @@ impl Group {
         self.state.id
     }
 
-    /// Turns a completion into the bytes that came with it. Each completion once.
-    pub fn receive(&self, done: Completion) -> Received {
-        Received::new(self, done)
+    /// Turns a completion into the bytes that came with it.
+    ///
+    /// # Panics
+    /// If the operation picks from another group.
+    pub fn receive<O>(&self, done: Done<O>) -> Received {
+        assert!(done.group().is_none_or(|group| group == self.id()), "a buffer of another group");
+        Received::new(self, *done)
     }
 
     /// Buffers that the kernel can pick now.
@@ -157,6 +161,7 @@ impl GroupState {
             return;
         }
         let size = self.memory.buffer_bytes();
+        assert!(bundle || bytes <= size, "{bytes} bytes in a buffer of {size}");
         let count = if bundle { bytes.div_ceil(size).max(1) } else { 1 };
         self.take_from_ring(first);
         buffer.leases.set(1);
@@ -210,8 +215,8 @@ impl GroupState {
     /// One more lease of a buffer that is leased.
     pub(crate) fn share(&self, buffer: u16) {
         let leases = &self.buffers[usize::from(buffer)].leases;
-        debug_assert!(leases.get() > 0);
-        leases.set(leases.get() + 1);
+        assert!(leases.get() > 0, "buffer {buffer} is not held");
+        leases.set(leases.get().checked_add(1).expect("fewer than 2^32 leases of one buffer"));
     }
 
     /// One lease less; the last one returns the buffer to the ring.

@@ -22,13 +22,4 @@ pub use group::{Group, GroupConfig, Room};
 pub use lease::{Lease, Received};
 pub use memory::GroupMemory;
 
-/// Names a group to the kernel (`bgid`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GroupId(pub(crate) u16);
-
-impl GroupId {
-    /// The number as the kernel knows it.
-    pub const fn to_raw(self) -> u16 {
-        self.0
-    }
-}
+pub use crate::completion::GroupId;

@@ -1,0 +1,85 @@
+//! A real ring, or a counted SKIP; and what the tests count in `/proc`.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use coronet_ring::{Config, Driver, MultiOp, OpStream};
+
+use super::poll;
+
+/// Longer than any test takes on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Says that a test could not run; a failure if the environment requires that it does.
+pub fn skip(name: &str, reason: impl std::fmt::Display) {
+    assert!(std::env::var("CORONET_REQUIRE").as_deref() != Ok("uring"), "SKIP {name}: {reason}");
+    let count = SKIPPED.fetch_add(1, Ordering::SeqCst) + 1;
+    println!("SKIP {name}: {reason} ({count} so far)");
+}
+
+/// A driver on a real ring of this size, or `None` and a line that says why.
+pub fn ring(name: &str, entries: u32) -> Option<Driver> {
+    let config = Config { entries, drain_timeout: PATIENCE, ..Config::default() };
+    Driver::new(config).map_err(|error| skip(name, error)).ok()
+}
+
+/// Turns the driver until `ready` says so.
+#[track_caller]
+pub fn turn_until(driver: &Driver, mut ready: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < PATIENCE, "nothing came");
+        driver.turn(Some(PATIENCE)).expect("a turn");
+    }
+}
+
+/// What the future resolves with.
+#[track_caller]
+pub fn wait<F: Future + Unpin>(driver: &Driver, mut future: F) -> F::Output {
+    let mut output = None;
+    turn_until(driver, || {
+        if let Poll::Ready(ready) = poll(&mut future) {
+            output = Some(ready);
+        }
+        output.is_some()
+    });
+    output.expect("it is ready")
+}
+
+/// The next item, or `None` after the last.
+#[track_caller]
+pub fn next<O: MultiOp>(driver: &Driver, stream: &mut OpStream<O>) -> Option<O::Item> {
+    let mut output = None;
+    turn_until(driver, || {
+        if let Poll::Ready(item) = stream.poll_item(&mut Context::from_waker(Waker::noop())) {
+            output = Some(item);
+        }
+        output.is_some()
+    });
+    output.expect("it is ready")
+}
+
+/// Open descriptors of this process.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("procfs").count()
+}
+
+/// Kernel threads that do blocking work for rings of this process.
+pub fn workers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+    };
+    tasks.filter_map(name).filter(|name| name.starts_with("iou-wrk")).count()
+}
+
+/// True if a thread of this process sleeps in the kernel.
+pub fn is_asleep(thread: rustix::thread::Pid) -> bool {
+    let path = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
+    let stat = std::fs::read_to_string(path).expect("procfs");
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+}

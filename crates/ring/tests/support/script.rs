@@ -1,4 +1,4 @@
-//! A backend whose every answer the test decides. Safe code, through the public API only.
+//! A backend whose every answer the test decides, through the public API only.
 //!
 //! It checks its own side of the contract: one last completion for each accepted request,
 //! reported by `park` alone. An operation counts as lent from `Accepted` until the `park`
@@ -148,7 +148,10 @@ fn number(request: &Request<'_>) -> u32 {
     }
 }
 
-impl Backend for Scripted {
+#[allow(unsafe_code, reason = "implements the trait")]
+// SAFETY: [loan-pinned] it keeps a number of each request, never a pointer; [done-genuine] it answers polls
+// only, whose results are masks; [ring-open] the unparker owns the descriptor of `as_fd`.
+unsafe impl Backend for Scripted {
     fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
         let mut script = self.script.borrow_mut();
         if !script.has_room() {

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use coronet_ring::{Completion, Driver, Handle, MultiOp, OnDrop, Op, Request};
+use coronet_ring::{Completion, Done, Driver, Handle, MultiOp, OnDrop, Op, Request};
 
 use super::script::{Script, driver};
 
@@ -90,7 +90,9 @@ impl World {
     /// Results of products that were dropped, in order.
     pub fn dropped(&self) -> Vec<i32> {
         let log = self.log.borrow();
-        log.iter().filter_map(|did| if let Did::Dropped(result) = did { Some(*result) } else { None }).collect()
+        log.iter()
+            .filter_map(|did| if let Did::Dropped(result) = did { Some(*result) } else { None })
+            .collect()
     }
 
     /// Nothing is in flight, and the counters add up.
@@ -197,8 +199,8 @@ impl Op for One {
         Request::Poll { events: self.0.ask(), fd: self.0.stdin.as_fd() }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
-        (self.0.product(done), self.0)
+    fn finish(self, done: Done<Self>) -> Self::Output {
+        (self.0.product(*done), self.0)
     }
 }
 
@@ -217,9 +219,9 @@ impl Op for Patient {
         Request::Poll { events: self.watch.ask(), fd: self.watch.stdin.as_fd() }
     }
 
-    fn finish(self, done: Completion) -> Self::Output {
+    fn finish(self, done: Done<Self>) -> Self::Output {
         assert_eq!(self.bulk, [7; 200]);
-        (self.watch.product(done), self.watch)
+        (self.watch.product(*done), self.watch)
     }
 }
 
@@ -235,7 +237,7 @@ impl<const MAX: usize> MultiOp for Many<MAX> {
         Request::PollMulti { events: self.0.ask(), fd: self.0.stdin.as_fd() }
     }
 
-    fn item(&self, done: Completion) -> Product {
-        self.0.product(done)
+    fn item(&self, done: Done<Self>) -> Product {
+        self.0.product(*done)
     }
 }

@@ -104,7 +104,9 @@ impl<B: IoBuf> Future for Write<'_, B> {
         let this = self.get_mut();
         if matches!(this.step, Step::Before(..)) {
             let may_send = ready!(this.poll_turn(cx));
-            let Step::Before(buf, start) = std::mem::replace(&mut this.step, Step::Done) else { unreachable!() };
+            let Step::Before(buf, start) = std::mem::replace(&mut this.step, Step::Done) else {
+                unreachable!()
+            };
             let len = buf.as_bytes().len() - start;
             if may_send.is_err() || len == 0 {
                 this.turn = None;
@@ -124,7 +126,9 @@ impl<B: IoBuf> Future for Write<'_, B> {
 
 impl<B: IoBuf> fmt::Debug for Write<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Write").field("started", &matches!(self.step, Step::Sending(_))).finish_non_exhaustive()
+        f.debug_struct("Write")
+            .field("started", &matches!(self.step, Step::Sending(_)))
+            .finish_non_exhaustive()
     }
 }
 

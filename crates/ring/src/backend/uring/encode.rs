@@ -27,6 +27,8 @@ pub(crate) fn encode(request: Request<'static>) -> Entry {
             opcode::Connect::new(fd(socket), address.as_ptr().cast(), address.len()).build()
         }
         Request::Recv { socket, into, flags } => {
+            // MSG_TRUNC counts bytes that it does not write.
+            let flags = flags & !libc::MSG_TRUNC;
             opcode::Recv::new(fd(socket), into.as_mut_ptr(), into.len()).flags(flags).build()
         }
         Request::RecvMulti { socket, group, bundle: false } => {
@@ -51,9 +53,8 @@ pub(crate) fn encode(request: Request<'static>) -> Entry {
             opcode::PollAdd::new(fd(target), events).multi(true).build()
         }
         Request::Cancel { target } => opcode::AsyncCancel::new(target.to_raw()).build(),
-        Request::MsgRing { ring, result, user_data } => {
-            opcode::MsgRingData::new(fd(ring), result, user_data, None).build()
-        }
+        // Zero: a token chosen here could end a stranger's loan over there.
+        Request::MsgRing { ring, result } => opcode::MsgRingData::new(fd(ring), result, 0, None).build(),
         Request::Read { file, into, at } => {
             opcode::Read::new(fd(file), into.as_mut_ptr(), into.len()).offset(at).build()
         }

@@ -152,7 +152,9 @@ impl Uring {
     }
 }
 
-impl Backend for Uring {
+// SAFETY: [loan-pinned] [done-genuine] completions are the kernel's own, reported once; [ring-open] `ring` owns
+// the descriptor.
+unsafe impl Backend for Uring {
     fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
         let mut queue = self.ring.submission();
         // Asked first, because encoding a close gives its descriptor away.
@@ -181,7 +183,9 @@ impl Backend for Uring {
         drop(queue);
         self.counters.cq_overflows += u64::from(overflowed);
         let has_completions = !self.ring.completion().is_empty();
-        let want = u32::from(timeout != Some(Duration::ZERO) && !has_completions);
+        // Without its wake-up poll (the queue was full just now) it would sleep through an unpark.
+        let may_wait = self.wake_armed && timeout != Some(Duration::ZERO);
+        let want = u32::from(may_wait && !has_completions);
         if entries > 0 || want > 0 || work_waits {
             self.enter(entries, want, timeout)?;
         }

@@ -5,14 +5,14 @@ use crate::pool::Lease;
 
 fn group(buffers: u16, buffer_bytes: u32, incremental: bool) -> Group {
     let config = GroupConfig { buffers, buffer_bytes, incremental };
-    Group { state: Rc::new(GroupState::new(GroupId(0), config).expect("memory")) }
+    Group { state: Rc::new(GroupState::new(GroupId::new(0, 1), config).expect("memory")) }
 }
 
 fn arrive(group: &Group, buffer: u16, result: i32, more: bool, bundle: bool) -> Vec<Lease> {
     let flags = 1 | (u32::from(more) << 4) | (u32::from(buffer) << 16);
     let mut done = Completion::new(result, flags);
     group.state.arrive(&mut done, bundle);
-    group.receive(done).collect()
+    group.receive(Done::<()>::new(done, Some(group.id()))).collect()
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_bundle_that_nobody_takes_is_given_back_whole() {
     let group = group(4, 16, false);
     let mut done = Completion::new(40, 1);
     group.state.arrive(&mut done, true);
-    let mut received = group.receive(done);
+    let mut received = group.receive(Done::<()>::new(done, Some(group.id())));
     drop(received.next());
     assert_eq!(group.available(), 2, "the first of three came back");
     drop(received);

@@ -1,0 +1,116 @@
+//! Running an example as a stranger would: its binary, its arguments, its output.
+
+#![allow(dead_code, reason = "each test file uses some of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A test that takes this long hangs.
+pub(crate) const HANG: Duration = Duration::from_secs(30);
+
+/// The example `name`, built by `cargo test` before this test.
+pub(crate) fn example(name: &str) -> Command {
+    let mut path: PathBuf = std::env::current_exe().expect("a test binary");
+    path.pop(); // target/debug/deps
+    path.pop();
+    path.extend(["examples", name]);
+    assert!(path.exists(), "{} is not there: run `cargo test -p coronet-examples`", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What the tests expect is what a user without these sees.
+    command.env_remove("CORONET_BACKEND").env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// False, with a line that says so, where no ring can be had; a failure under `CORONET_REQUIRE=uring`.
+pub(crate) fn can_run(name: &str) -> bool {
+    match coronet::Runtime::new() {
+        Ok(_) => true,
+        Err(error) => {
+            let required = std::env::var("CORONET_REQUIRE").is_ok_and(|backend| backend == "uring");
+            assert!(!required, "io_uring is required: {error}");
+            skip(name, &error.to_string());
+            false
+        }
+    }
+}
+
+/// Past the capture of the test harness, to be counted.
+pub(crate) fn skip(name: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIP {name}: {reason}");
+}
+
+/// An echo server that listens.
+pub(crate) struct Echo {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) line: String,
+    pub(crate) address: SocketAddr,
+}
+
+/// How it ended, and what it said after its first line.
+pub(crate) struct End {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Echo {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut command = example("echo");
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Self::of(command)
+    }
+
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("it starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        let address = line.strip_prefix("echo on ").and_then(|rest| rest.split(", ").next()?.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        Self { child, stdout, line, address }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("it listens");
+        stream.set_read_timeout(Some(HANG)).expect("a limit");
+        stream.set_write_timeout(Some(HANG)).expect("a limit");
+        stream
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Waits for the end, and checks that there is one.
+    pub(crate) fn end(mut self) -> End {
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).expect("text");
+        let mut stderr = String::new();
+        self.child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                break status;
+            }
+            assert!(start.elapsed() < HANG, "it closed its output and does not end");
+            std::thread::yield_now();
+        };
+        End { status, stdout, stderr }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
