@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -54,14 +54,15 @@ fn run(options: &Options) -> io::Result<()> {
     let cores = options.cores.map_or_else(available_parallelism, |cores| Ok(NonZeroUsize::from(cores)))?;
     let sockets = ListenOptions::default().bind_group(options.listen, cores.get())?;
     let address = sockets[0].local_addr()?;
-    let sockets = Arc::new(sockets);
+    let sockets = Arc::new(Mutex::new(sockets));
     // Before anybody can know that we run: a signal that comes early would kill us, and clients that come
     // early may take the descriptors that watching signals needs.
     let signal = select(coronet::signal::ctrl_c(), coronet::signal::terminate());
 
     let running = Cores::count(cores.get()).builder(builder).start(move |core| {
-        let socket = sockets[core.index()].try_clone();
-        async move { serve(core, TcpListener::from(socket?)).await }
+        // Taken, not cloned: as long as a clone is open, the kernel goes on listening.
+        let socket = sockets.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        async move { serve(core, TcpListener::from(socket.expect("one for each core"))).await }
     })?;
     let cores = if cores.get() == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
     writeln!(io::stdout(), "echo on {address}, {}, {cores}", front.backend())?;
@@ -87,11 +88,10 @@ async fn serve(core: Core, listener: TcpListener) -> io::Result<()> {
     let start = |stream: TcpStream| {
         coronet::spawn(echo(stream, alive.clone()));
     };
-    loop {
-        match select(pin!(listener.accept()), pin!(core.shutdown_requested())).await {
-            Either::Left((accepted, _)) => start(accepted?.0),
-            Either::Right(((), _)) => break,
-        }
+    while let Either::Left((accepted, _)) =
+        select(pin!(listener.accept()), pin!(core.shutdown_requested())).await
+    {
+        start(accepted?.0);
     }
     // Clients that were accepted just now are clients, too.
     listener.close().await.into_iter().for_each(start);
@@ -100,7 +100,10 @@ async fn serve(core: Core, listener: TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// An `async fn` would keep the stream twice: as its argument, and as its own variable.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` keeps the stream twice: as argument and as variable"
+)]
 fn echo(stream: TcpStream, alive: mpsc::UnboundedSender<()>) -> impl Future<Output = ()> {
     async move {
         let _alive = &alive;

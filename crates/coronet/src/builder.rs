@@ -10,7 +10,7 @@ pub use coronet_ring::Preference as Backend;
 /// The variable that overrides [`Backend::Auto`].
 const BACKEND_VARIABLE: &str = "CORONET_BACKEND";
 
-/// Sets up a [`Runtime`](crate::Runtime), or each core of [`Cores`](crate::Cores).
+/// Sets up a `Runtime`, or each core of `Cores`.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -60,15 +60,6 @@ impl Builder {
         self.ring.drain_timeout = timeout;
         self.exec.drain_timeout = timeout;
         self
-    }
-
-    /// A runtime on this thread.
-    ///
-    /// # Errors
-    /// `InvalidInput` for entries out of range or a `CORONET_BACKEND` that does not exist;
-    /// otherwise why no ring can be had, and what to do: see [`coronet_ring::Driver::new`].
-    pub fn build(self) -> io::Result<crate::Runtime> {
-        crate::Runtime::with(self)
     }
 
     pub(crate) fn ring_config(&self) -> io::Result<RingConfig> {

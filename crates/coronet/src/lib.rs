@@ -10,28 +10,28 @@
 //!
 //! ```no_run
 //! use coronet::{Cores, net::{ListenOptions, TcpListener}};
+//! use std::sync::Mutex;
 //!
 //! fn main() -> std::io::Result<()> {
-//!     let address = ([127, 0, 0, 1], 8888).into();
 //!     let cores = std::thread::available_parallelism()?.get();
-//!     let sockets = ListenOptions::default().bind_group(address, cores)?;
-//!     let sockets = std::sync::Arc::new(sockets);
-//!     let running = Cores::count(cores).start(move |core| {
-//!         let socket = sockets[core.index()].try_clone();
-//!         async move {
-//!             let listener = TcpListener::from(socket?);
-//!             loop {
-//!                 let (stream, _) = listener.accept().await?;
-//!                 coronet::spawn(async move {
-//!                     coronet::io::forward(&stream, &stream).await
-//!                 });
-//!             }
-//!             #[allow(unreachable_code)]
-//!             std::io::Result::Ok(())
-//!         }
+//!     let sockets = ListenOptions::default().bind_group(([127, 0, 0, 1], 8888).into(), cores)?;
+//!     let sockets = std::sync::Arc::new(Mutex::new(sockets));
+//!     let running = Cores::count(cores).start(move |_core| {
+//!         // Each core takes its own; a clone would go on listening when the listener is closed.
+//!         let socket = sockets.lock().unwrap().pop().expect("one for each core");
+//!         async move { serve(TcpListener::from(socket)).await }
 //!     })?;
-//!     running.join();
+//!     for result in running.join() {
+//!         result.expect("no panic")?;
+//!     }
 //!     Ok(())
+//! }
+//!
+//! async fn serve(listener: TcpListener) -> std::io::Result<()> {
+//!     loop {
+//!         let (stream, _peer) = listener.accept().await?;
+//!         coronet::spawn(async move { coronet::io::forward(&stream, &stream).await });
+//!     }
 //! }
 //! ```
 //!

@@ -90,6 +90,17 @@ impl Drop for Runtime {
     }
 }
 
+impl Builder {
+    /// A runtime on this thread.
+    ///
+    /// # Errors
+    /// `InvalidInput` for entries out of range or a `CORONET_BACKEND` that does not exist;
+    /// otherwise why no ring can be had, and what to do: see [`coronet_ring::Driver::new`].
+    pub fn build(self) -> io::Result<Runtime> {
+        Runtime::with(self)
+    }
+}
+
 /// Runs `future` on a runtime of its own.
 ///
 /// # Panics

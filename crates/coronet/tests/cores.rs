@@ -56,25 +56,31 @@ fn work_is_sent_between_cores_and_from_outside_and_its_result_comes_back() {
     if !can_run() {
         return;
     }
+    let (done, is_done) = mpsc::channel();
     let running = Cores::count(2)
-        .start(|core| async move {
-            if core.index() == 0 {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let address = listener.local_addr().unwrap();
-                // A socket of the other core, used there, in a future that could not travel.
-                let client = core.handle(1).spawn(move || async move {
-                    let stream = Rc::new(TcpStream::connect(address).await.unwrap());
-                    stream.write_all("from core 1").await.0.unwrap();
-                    std::thread::current().id()
-                });
-                let (stream, _) = listener.accept().await.unwrap();
-                assert_eq!(&*stream.recv().await.unwrap(), b"from core 1");
-                assert_ne!(client.await.unwrap(), std::thread::current().id());
+        .start(move |core| {
+            let done = done.clone();
+            async move {
+                if core.index() == 0 {
+                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    let address = listener.local_addr().unwrap();
+                    // A socket of the other core, used there, in a future that could not travel.
+                    let client = core.handle(1).spawn(move || async move {
+                        let stream = Rc::new(TcpStream::connect(address).await.unwrap());
+                        stream.write_all("from core 1").await.0.unwrap();
+                        std::thread::current().id()
+                    });
+                    let (stream, _) = listener.accept().await.unwrap();
+                    assert_eq!(&*stream.recv().await.unwrap(), b"from core 1");
+                    assert_ne!(client.await.unwrap(), std::thread::current().id());
+                    done.send(()).unwrap();
+                }
+                core.shutdown_requested().await;
             }
-            core.shutdown_requested().await;
         })
         .unwrap();
     let handle = running.handle(1);
+    is_done.recv_timeout(HANG).unwrap();
     assert_eq!(handle.spawn(|| async { metrics().tasks }).wait().unwrap(), 1, "itself");
     let error = handle.spawn(|| async { panic!("over there") }).wait().map(|(): ()| ()).unwrap_err();
     assert_eq!(text_of(&*error.into_panic()), "over there");

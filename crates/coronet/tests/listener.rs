@@ -224,8 +224,7 @@ fn serve_short_of_descriptors(clients: usize) {
     world(async move {
         let listener = TcpListener::bind(HERE).await.unwrap();
         setrlimit(Resource::Nofile, Rlimit { current: Some(40), maximum: Some(40) }).unwrap();
-        // Past the test harness, which keeps what is printed to itself until the end.
-        writeln!(std::io::stderr(), "listens on {}", listener.local_addr().unwrap()).unwrap();
+        eprintln!("listens on {}", listener.local_addr().unwrap());
         let mut tasks = coronet::task::JoinSet::new();
         for _ in 0..clients {
             let (stream, _) = listener.accept().await.unwrap();

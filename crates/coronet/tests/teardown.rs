@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use coronet::net::{Shutdown, TcpListener, TcpStream};
 use coronet::ring::op;
 use coronet::task::yield_now;
-use coronet::{Lease, Runtime, metrics};
+use coronet::{Builder, Lease, Runtime, metrics};
 use futures_util::future::poll_immediate;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use support::{
@@ -58,8 +58,23 @@ fn a_runtime_with_a_thousand_operations_in_flight_ends_at_once() {
     if !may_open(4_000) {
         return skip("needs 4,000 descriptors");
     }
+    end_with_a_thousand_in_flight(Runtime::builder());
+}
+
+/// The trap: most operations and most cancels find the queue full.
+#[test]
+fn a_runtime_whose_ring_is_tiny_ends_at_once_as_well() {
+    let _alone = alone();
+    if !may_open(4_000) {
+        return skip("needs 4,000 descriptors");
+    }
+    end_with_a_thousand_in_flight(Runtime::builder().entries(8));
+}
+
+#[track_caller]
+fn end_with_a_thousand_in_flight(builder: Builder) {
     let before = open_descriptors();
-    let Some(runtime) = runtime_or_skip(Runtime::builder()) else { return };
+    let Some(runtime) = runtime_or_skip(builder) else { return };
     let mut peers = Vec::new();
     runtime.block_on(fill(&mut peers));
     assert_eq!(runtime.metrics().in_flight, 1_000);
@@ -163,7 +178,9 @@ fn futures_in_tasks_that_outlive_their_runtime_do_not_keep_it() {
     let (stream, peer) = runtime.block_on(async { pair() });
     let mut recv = Box::pin(async move { stream.recv().await.map(|bytes| bytes.len()) });
     assert!(poll_once(recv.as_mut()).is_pending());
+    let start = Instant::now();
     drop(runtime);
+    assert!(start.elapsed() < Duration::from_secs(1), "it is cancelled, not waited for");
     let Poll::Ready(Err(_)) = poll_once(recv.as_mut()) else { panic!("it hangs") };
     drop((recv, peer));
     assert_descriptors(before);

@@ -256,6 +256,9 @@ impl Executor {
     }
 
     /// Spawns a task from outside; it runs during `block_on`.
+    ///
+    /// # Cancellation
+    /// Dropping the handle detaches the task, which goes on.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,

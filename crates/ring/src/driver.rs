@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use crate::backend::uring::setup::Setup;
 use crate::backend::{Backend, BackendReport, Preference, select};
+use crate::driver_core::Engine;
 use crate::handle::Handle;
-use crate::shared::{Engine, Shared};
+use crate::shared::Shared;
 use crate::stats::Stats;
 
 /// How to set up a driver.
@@ -43,7 +44,7 @@ impl Default for Config {
 /// ```
 pub struct Driver {
     shared: Rc<Shared>,
-    fd: RawFd,
+    ring: Option<RawFd>,
     drain_timeout: Duration,
 }
 
@@ -60,18 +61,25 @@ impl Driver {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let uring = select::open(config.backend, Setup { entries: config.entries })?;
-        let fd = uring.as_fd().as_raw_fd();
-        Ok(Self::start(Engine::Uring(Box::new(uring)), fd, config.drain_timeout))
+        let ring = Some(uring.ring().as_raw_fd());
+        Ok(Self::start(Engine::Uring(Box::new(uring)), ring, config.drain_timeout))
     }
 
     /// Drives a backend of your own, such as a simulated kernel.
     pub fn with_backend(backend: Box<dyn Backend>, drain_timeout: Duration) -> Self {
-        let fd = backend.as_fd().as_raw_fd();
-        Self::start(Engine::Other(backend), fd, drain_timeout)
+        Self::start(Engine::Other(backend), None, drain_timeout)
     }
 
-    fn start(engine: Engine, fd: RawFd, drain_timeout: Duration) -> Self {
-        Self { shared: Rc::new(Shared::new(engine)), fd, drain_timeout }
+    fn start(engine: Engine, ring: Option<RawFd>, drain_timeout: Duration) -> Self {
+        Self { shared: Rc::new(Shared::new(engine)), ring, drain_timeout }
+    }
+
+    /// The ring itself: what [`Request::MsgRing`](crate::Request::MsgRing) sends to. `None` on
+    /// another backend, and once the driver has shut down. To wait, poll [`AsFd::as_fd`] instead.
+    pub fn ring(&self) -> Option<BorrowedFd<'_>> {
+        let ring = self.ring.filter(|_| !self.shared.is_over())?;
+        // SAFETY: [ring-open] the ring closes in `shut_down` or `drop`, which both need the driver unborrowed.
+        Some(unsafe { BorrowedFd::borrow_raw(ring) })
     }
 
     /// What submits operations.
@@ -119,15 +127,16 @@ impl Driver {
 }
 
 impl AsFd for Driver {
-    /// Readable while there is something to collect: poll it, then [`Driver::turn`] with zero.
-    /// Turn once more before waiting: what was submitted since is not with the kernel yet.
+    /// Becomes readable when there is something to collect, sometimes when there is not. Before
+    /// each wait on it, [`Driver::turn`] with zero until [`Driver::has_pending`] says no: what was
+    /// submitted or collected since the last turn is not announced.
+    ///
+    /// On io_uring it is an eventfd, registered when it is first asked for; from then on each
+    /// turn costs one system call more.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        if self.shared.is_over() {
-            // The ring is closed: nothing will come but an unpark.
-            return self.shared.unparker_fd();
-        }
-        // SAFETY: [ring-open] the ring closes in `shut_down` or `drop`, which both need the driver unborrowed.
-        unsafe { BorrowedFd::borrow_raw(self.fd) }
+        let fd = self.shared.wait_fd();
+        // SAFETY: [ring-open] it closes in `shut_down` or `drop`, which both need the driver unborrowed.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 }
 

@@ -40,7 +40,10 @@ impl<O: Op> OpFuture<O> {
     }
 
     /// Forgets the type: what is left resolves with the completion alone, and drops the
-    /// operation with its buffer then. Dropping that does what [`Op::ON_DROP`] says.
+    /// operation with its buffer then.
+    ///
+    /// # Cancellation
+    /// Dropping what this returns does what [`Op::ON_DROP`] says.
     pub fn detach(self) -> DetachedOp {
         self.inner
     }

@@ -25,13 +25,20 @@ pub struct Handle {
 impl Handle {
     /// Starts an operation. It goes to the kernel with the next turn, polled or not.
     ///
+    /// # Cancellation
+    /// Dropping the future does what [`Op::ON_DROP`] says; a late result is dropped.
+    ///
     /// After the driver shut down, the future resolves with `ECANCELED` and the buffer.
+    #[inline]
     pub fn submit<O: Op>(&self, op: O) -> OpFuture<O> {
         let token = self.shared.submit(|table| table.insert(op));
         OpFuture::new(self.shared.clone(), token)
     }
 
     /// Starts a multishot operation.
+    ///
+    /// # Cancellation
+    /// Dropping the stream asks the kernel to end the operation; items that nobody took are dropped.
     ///
     /// # Panics
     /// If its request is not a multishot one.

@@ -16,7 +16,7 @@
 //!   allocation per operation in steady state.
 //!
 //! It knows no task, no timer wheel and no socket type; [`Driver::turn`] and
-//! [`Driver::as_fd`] fit it into any event loop.
+//! the descriptor of a [`Driver`] fit it into any event loop.
 //!
 //! Modules are declared top layer first, and use only what stands below them.
 //!
@@ -44,6 +44,7 @@ pub mod handle;
 pub mod stream;
 pub mod future;
 mod shared;
+mod driver_core;
 pub mod backend;
 mod lifecycle;
 pub mod op;

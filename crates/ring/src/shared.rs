@@ -7,49 +7,20 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use crate::backend::uring::Uring;
-use crate::backend::{Backend, BackendReport, Batch, Lent, Submitted, Unparker};
+use crate::backend::{BackendReport, Batch, Unparker};
 use crate::completion::{Completion, Done};
-use crate::lifecycle::table::{Applied, Dropped, Later, Parting, Table, Taken};
-use crate::op::{MultiOp, OnDrop, Op};
+use crate::driver_core::{Core, Engine};
+use crate::lifecycle::table::{Dropped, Later, Parting, Table, Taken};
+use crate::op::{MultiOp, Op};
 use crate::pool::{Group, GroupConfig, GroupId, GroupState};
 use crate::stats::Stats;
 use crate::token::Token;
-
-/// The real backend costs a predictable branch; any other a virtual call.
-pub(crate) enum Engine {
-    Uring(Box<Uring>),
-    Other(Box<dyn Backend>),
-}
-
-impl Engine {
-    fn as_dyn(&mut self) -> &mut dyn Backend {
-        match self {
-            Self::Uring(uring) => uring.as_mut(),
-            Self::Other(other) => other.as_mut(),
-        }
-    }
-
-    fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
-        match self {
-            Self::Uring(uring) => uring.submit(token, lent),
-            Self::Other(other) => other.submit(token, lent),
-        }
-    }
-
-    fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
-        match self {
-            Self::Uring(uring) => uring.park(timeout, batch),
-            Self::Other(other) => other.park(timeout, batch),
-        }
-    }
-}
 
 /// Numbers the drivers of this process, so that their groups cannot be mixed up.
 static DRIVERS: AtomicU32 = AtomicU32::new(1);
@@ -62,23 +33,6 @@ pub(crate) struct Shared {
     parting: Cell<bool>,
     report: BackendReport,
     unparker: Unparker,
-}
-
-struct Core {
-    table: Table,
-    /// `None` once the driver shut down and everything was back.
-    engine: Option<Engine>,
-    groups: Vec<Rc<GroupState>>,
-    /// Operations that found the submission queue full, in order.
-    backlog: VecDeque<Token>,
-    /// Cancels that did: they cannot be lost, so they wait here.
-    cancels: VecDeque<Token>,
-    /// Completions that were collected and are not applied yet.
-    batch: Batch,
-    /// Emptied by every turn, kept for its room.
-    later: Later,
-    stats: Stats,
-    closed: bool,
 }
 
 impl Shared {
@@ -112,6 +66,7 @@ impl Shared {
     }
 
     /// Takes operation and result out of the table, or files the waker.
+    #[inline]
     pub(crate) fn take<O: Op>(&self, token: Token, cx: &mut Context<'_>) -> Taken<(O, Done<O>)> {
         self.take_or_register(token, cx, |core, waker| {
             let taken = core.table.take(token, waker);
@@ -142,6 +97,21 @@ impl Shared {
         })
     }
 
+    /// As [`Self::take_item`], without asking the operation.
+    #[inline]
+    pub(crate) fn take_done<O: MultiOp>(
+        &self,
+        token: Token,
+        cx: &mut Context<'_>,
+    ) -> Taken<Result<Done<O>, Parting>> {
+        self.take_or_register(token, cx, |core, waker| {
+            let taken = core.table.take_done::<O>(token, waker);
+            core.stats.delivered += u64::from(matches!(taken, Taken::Ready(Err(_))));
+            taken
+        })
+    }
+
+    #[inline]
     fn take_or_register<T>(
         &self,
         token: Token,
@@ -190,6 +160,31 @@ impl Shared {
         }
     }
 
+    /// Drops and wakes what was noted, with the core free.
+    fn wake_all(&self, mut core: RefMut<'_, Core>) {
+        let nothing = core.later.wakes.is_empty() && core.later.partings.is_empty();
+        if nothing && self.partings.borrow().is_empty() {
+            return;
+        }
+        let mut later = std::mem::take(&mut core.later);
+        drop(core);
+        let mut awake = Awake { shared: self, wakes: later.wakes.drain(..) };
+        // Most turns drop nothing.
+        if !later.partings.is_empty() || !self.partings.borrow().is_empty() {
+            self.partings.borrow_mut().extend(later.partings.drain(..));
+            self.part_all();
+        }
+        for waker in &mut awake.wakes {
+            waker.wake();
+        }
+        drop(awake);
+        let mut core = self.core.borrow_mut();
+        // Kept for its room, unless a waker noted something meanwhile.
+        if core.later.wakes.is_empty() && core.later.partings.is_empty() {
+            core.later = later;
+        }
+    }
+
     /// Drops what left the table.
     pub(crate) fn part(&self, parting: Parting) {
         if let Some(slot) = parting.run() {
@@ -200,7 +195,7 @@ impl Shared {
     pub(crate) fn cancel(&self, token: Token) {
         let mut core = self.core.borrow_mut();
         core.cancel(token);
-        Core::wake_all(core, self);
+        self.wake_all(core);
     }
 
     /// One turn: hand over, wait, collect, apply, wake. The number of completions.
@@ -214,7 +209,7 @@ impl Shared {
         let parked = engine.park(timeout, batch);
         let collected = core.apply();
         core.hand_over();
-        Core::wake_all(core, self);
+        self.wake_all(core);
         parked.map(|()| collected)
     }
 
@@ -245,7 +240,7 @@ impl Shared {
                 return core.stats.leaked as usize;
             }
             core.close();
-            Core::wake_all(core, self);
+            self.wake_all(core);
         }
         // Operations that want to run to their end get most of the time for it.
         let patience = timeout / 4 * 3;
@@ -307,8 +302,14 @@ impl Shared {
         self.core.borrow().engine.is_none()
     }
 
-    pub(crate) fn unparker_fd(&self) -> BorrowedFd<'_> {
-        self.unparker.as_fd()
+    /// What becomes readable when there is something to collect.
+    pub(crate) fn wait_fd(&self) -> RawFd {
+        match &self.core.borrow().engine {
+            Some(Engine::Uring(uring)) => uring.as_fd().as_raw_fd(),
+            Some(Engine::Other(other)) => other.as_fd().as_raw_fd(),
+            // The ring is closed: nothing will come but an unpark.
+            None => self.unparker.as_fd().as_raw_fd(),
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -324,147 +325,6 @@ impl Shared {
         let leased = |group: &Rc<GroupState>| Group { state: group.clone() }.leased() as u64;
         stats.leased = core.groups.iter().map(leased).sum();
         stats
-    }
-}
-
-impl Core {
-    /// Hands a `Queued` operation to the backend, or to the backlog if there is no room.
-    fn launch(&mut self, token: Token) {
-        if self.closed {
-            self.refuse(token);
-        } else if !self.backlog.is_empty() || !(self.offer(token) || (self.make_room() && self.offer(token)))
-        {
-            self.stats.backlogged += 1;
-            self.backlog.push_back(token);
-        }
-    }
-
-    fn refuse(&mut self, token: Token) {
-        let refused = Completion::failed(libc::ECANCELED);
-        let applied = self.table.complete(token, refused, &mut self.later);
-        debug_assert_ne!(applied, Applied::Pause, "a refusal is the last completion");
-    }
-
-    /// True if the backend took it, or if it is gone.
-    fn offer(&mut self, token: Token) -> bool {
-        let Self { table, engine, .. } = self;
-        let Some(engine) = engine else { return false };
-        table.hand_over(token, |lent| engine.submit(token, lent)) != Some(Submitted::Full)
-    }
-
-    /// Lets the backend consume its queue. What it reports is applied by the next turn.
-    fn make_room(&mut self) -> bool {
-        let Self { engine, batch, .. } = self;
-        engine.as_mut().is_some_and(|engine| engine.park(Some(Duration::ZERO), batch).is_ok())
-    }
-
-    /// Offers what had no room before: cancels first, because they free what others wait for.
-    fn hand_over(&mut self) {
-        while let Some(&token) = self.cancels.front() {
-            if self.table.is_lent(token) && !self.offer_cancel(token) {
-                break;
-            }
-            self.cancels.pop_front();
-        }
-        // Taken out first: an operation whose request panics is not asked again.
-        while let Some(token) = self.backlog.pop_front() {
-            if !self.offer(token) {
-                self.backlog.push_front(token);
-                break;
-            }
-        }
-    }
-
-    fn offer_cancel(&mut self, token: Token) -> bool {
-        let Some(engine) = &mut self.engine else { return true };
-        engine.as_dyn().cancel(token) == Submitted::Accepted
-    }
-
-    fn cancel(&mut self, token: Token) {
-        if self.table.is_queued(token) {
-            self.refuse(token);
-        } else if self.table.is_lent(token) && (!self.cancels.is_empty() || !self.offer_cancel(token)) {
-            self.cancels.push_back(token);
-        }
-    }
-
-    fn cancel_all(&mut self, wanted: impl Fn(OnDrop) -> bool) {
-        let tokens = self.table.lent_tokens().filter(|(_, on_drop)| wanted(*on_drop)).map(|(token, _)| token);
-        self.cancels.extend(tokens);
-    }
-
-    fn close(&mut self) {
-        self.closed = true;
-        while let Some(token) = self.backlog.pop_front() {
-            if self.table.is_queued(token) {
-                self.refuse(token);
-            }
-        }
-        self.cancel_all(|on_drop| on_drop == OnDrop::Cancel);
-    }
-
-    /// Applies the whole batch; wakes and partings are noted for later.
-    fn apply(&mut self) -> usize {
-        let mut batch = std::mem::take(&mut self.batch);
-        let collected = batch.len();
-        for (token, mut done) in batch.drain(..) {
-            self.stats.completions += 1;
-            if done.buffer().is_some()
-                && let Some((group, bundle)) = self.table.group_of(token)
-            {
-                self.groups[usize::from(group)].arrive(&mut done, bundle);
-            }
-            match self.table.complete(token, done, &mut self.later) {
-                Applied::Known => {}
-                Applied::Pause => self.cancel(token),
-                Applied::Stale => self.stats.stale += 1,
-            }
-        }
-        self.batch = batch;
-        collected
-    }
-
-    /// Nothing waits in user space, so a turn may wait for the kernel.
-    fn is_idle(&self) -> bool {
-        self.batch.is_empty()
-            && self.backlog.is_empty()
-            && self.cancels.is_empty()
-            && self.later.wakes.is_empty()
-    }
-
-    /// Drops and wakes what was noted, with the core free.
-    fn wake_all(mut core: RefMut<'_, Self>, shared: &Shared) {
-        let nothing = core.later.wakes.is_empty() && core.later.partings.is_empty();
-        if nothing && shared.partings.borrow().is_empty() {
-            return;
-        }
-        let mut later = std::mem::take(&mut core.later);
-        drop(core);
-        let mut awake = Awake { shared, wakes: later.wakes.drain(..) };
-        // Most turns drop nothing.
-        if !later.partings.is_empty() || !shared.partings.borrow().is_empty() {
-            shared.partings.borrow_mut().extend(later.partings.drain(..));
-            shared.part_all();
-        }
-        for waker in &mut awake.wakes {
-            waker.wake();
-        }
-        drop(awake);
-        let mut core = shared.core.borrow_mut();
-        // Kept for its room, unless a waker noted something meanwhile.
-        if core.later.wakes.is_empty() && core.later.partings.is_empty() {
-            core.later = later;
-        }
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        // A panic cut the shut-down short: as in `leak`, the kernel may still touch all this.
-        if self.table.lent > 0 {
-            let (table, groups) = (std::mem::take(&mut self.table), std::mem::take(&mut self.groups));
-            std::mem::forget((self.engine.take(), table, groups));
-        }
     }
 }
 

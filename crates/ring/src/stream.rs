@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use crate::lifecycle::table::Taken;
+use crate::completion::Done;
+use crate::lifecycle::table::{Parting, Taken};
 use crate::op::MultiOp;
 use crate::shared::Shared;
 use crate::token::Token;
@@ -37,7 +38,22 @@ impl<O: MultiOp> OpStream<O> {
     /// The next item, or `None` after the last.
     pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<O::Item>> {
         let Some(token) = self.token else { return Poll::Ready(None) };
-        match self.shared.take_item::<O>(token, cx) {
+        let taken = self.shared.take_item::<O>(token, cx);
+        self.unpack(taken)
+    }
+
+    /// The next completion, or `None` after the last, for callers that know what the operation knows.
+    ///
+    /// The operation has often left the cache by then; this does not touch it. Whoever drops the
+    /// completion instead of turning it into an item loses what it stands for.
+    pub fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Option<Done<O>>> {
+        let Some(token) = self.token else { return Poll::Ready(None) };
+        let taken = self.shared.take_done::<O>(token, cx);
+        self.unpack(taken)
+    }
+
+    fn unpack<T>(&mut self, taken: Taken<Result<T, Parting>>) -> Poll<Option<T>> {
+        match taken {
             Taken::Ready(Ok(item)) => Poll::Ready(Some(item)),
             Taken::Ready(Err(parting)) => {
                 self.token = None;

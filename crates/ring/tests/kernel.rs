@@ -6,7 +6,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -292,7 +292,7 @@ fn a_message_to_another_ring_ends_its_park_and_completes_nothing_there() {
     let mut recv = receiver.handle().submit(recv);
     receiver.turn(Some(Duration::ZERO)).expect("a turn");
     for _ in 0..3 {
-        let fd = receiver.as_fd().try_clone_to_owned().expect("a descriptor");
+        let fd = receiver.ring().expect("a ring").try_clone_to_owned().expect("a descriptor");
         wait(&sender, sender.handle().submit(ops::MsgRing { ring: fd })).expect("sent");
         let start = Instant::now();
         receiver.turn(Some(support::kernel::PATIENCE)).expect("a turn");

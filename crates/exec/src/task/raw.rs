@@ -47,14 +47,20 @@ pub(super) fn allocate<F: Future>(
     home: NonNull<Scheduler>,
     id: TaskId,
 ) -> (NonNull<Header>, JoinHandle<F::Output>) {
-    let cell = Box::new(TaskCell {
-        prefix: Prefix {
-            header: Header::new(vtable::<F>(), home),
-            id: Cell::new(id),
-            join_waker: UnsafeCell::new(None),
-        },
-        stage: UnsafeCell::new(Stage::Future(future)),
-    });
+    // Written where it stays, field by field: building it elsewhere and moving it costs more than
+    // the allocation does.
+    let mut cell = Box::<TaskCell<F>>::new_uninit();
+    let place = cell.as_mut_ptr();
+    let header = Header::new(vtable::<F>(), home);
+    let prefix = Prefix { header, id: Cell::new(id), join_waker: UnsafeCell::new(None) };
+    // SAFETY: the memory of a whole cell, which begins with its prefix.
+    unsafe { place.cast::<Prefix>().write(prefix) };
+    // SAFETY: [cell-alive] the box still owns that memory.
+    let stage = unsafe { &raw mut (*place).stage };
+    // SAFETY: as above; the pointer is to the field of this type.
+    unsafe { stage.write(UnsafeCell::new(Stage::Future(future))) };
+    // SAFETY: both fields were written above.
+    let cell = unsafe { cell.assume_init() };
     let header = NonNull::from(Box::leak(cell)).cast::<Header>();
     // SAFETY: the second of the two references that a header is born with is the handle's, and
     // the cell's output is of this type.

@@ -14,6 +14,7 @@ pub(super) struct Taken<'a>(&'a Cell<bool>);
 impl Turn {
     /// # Errors
     /// `ResourceBusy` while another future holds it.
+    #[inline]
     pub(super) fn take(&self, what: &'static str) -> io::Result<Taken<'_>> {
         if self.0.replace(true) {
             let text = format!("another {what} of this socket is under way; one at a time");
@@ -24,6 +25,7 @@ impl Turn {
 }
 
 impl Drop for Taken<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.0.set(false);
     }

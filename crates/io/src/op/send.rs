@@ -35,11 +35,13 @@ impl<B: IoBuf> Op for Send<B> {
 
     const ON_DROP: OnDrop = OnDrop::LetRun;
 
+    #[inline]
     fn request(&mut self) -> Request<'_> {
         let from = Span::new(&self.buf.as_bytes()[self.start..]);
         Request::Send { socket: self.socket.as_fd(), from, flags: self.flags }
     }
 
+    #[inline]
     fn finish(self, done: Done<Self>) -> Self::Output {
         (done.value().map(|count| count as usize), self.buf)
     }

@@ -33,9 +33,9 @@ pub type Batch = Vec<(Token, Completion)>;
 ///
 /// # Safety
 /// - An implementation keeps the numbered contract: above all, it reports a last completion only when
-///   it is done with what the request lent, and keeps nothing of the request after that. \[loan-pinned\]
-/// - What it reports is what it did: counts, descriptors and buffers are genuine. \[done-genuine\]
-/// - The descriptor of `as_fd` stays open as long as the backend lives. \[ring-open\]
+///   it is done with what the request lent, and keeps nothing of the request after that. [loan-pinned]
+/// - What it reports is what it did: counts, descriptors and buffers are genuine. [done-genuine]
+/// - The descriptor of `as_fd` stays open as long as the backend lives. [ring-open]
 #[allow(unsafe_code, reason = "declares the trait; implementations vouch for the kernel's side of each loan")]
 pub unsafe trait Backend {
     /// Starts `lent`; its completions will carry `token`.

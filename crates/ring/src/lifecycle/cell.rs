@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 pub(crate) const CELL_BYTES: usize = 128;
 const CELLS_PER_CHUNK: usize = 64;
 
-#[repr(C, align(16))]
+#[repr(C, align(64))]
 struct Bytes(MaybeUninit<[u8; CELL_BYTES]>);
 
 /// The address of one cell. Whoever holds it, and no one else, decides about its content.
@@ -120,13 +120,16 @@ mod tests {
         let (small, large) = (cells.at(0), cells.at(1));
         small.put(1_u32);
         large.put([5_u8; 1000]);
-        // SAFETY: [cell-typed] as put above.
-        let before = unsafe { (small.address::<u32>(), large.address::<[u8; 1000]>()) };
+        let addresses = || {
+            // SAFETY: [cell-typed] as put above.
+            let small = unsafe { small.address::<u32>() };
+            // SAFETY: [cell-typed] as put above.
+            (small, unsafe { large.address::<[u8; 1000]>() })
+        };
+        let before = addresses();
         let others: Vec<_> = (2..1000).map(|number| cells.at(number)).collect();
         assert!(!others.contains(&small));
-        // SAFETY: [cell-typed] as put above.
-        let after = unsafe { (small.address::<u32>(), large.address::<[u8; 1000]>()) };
-        assert_eq!(before, after);
+        assert_eq!(before, addresses());
         // SAFETY: [cell-typed] taken once, to free the box.
         let _ = unsafe { large.take::<[u8; 1000]>() };
     }

@@ -13,6 +13,7 @@ pub(crate) struct Results {
 }
 
 impl Results {
+    #[inline]
     pub(crate) fn push(&mut self, done: Completion) {
         if self.first.is_none() {
             self.first = Some(done);
@@ -21,10 +22,12 @@ impl Results {
         }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Completion> {
         let oldest = self.first.take()?;
         if let Some(rest) = &mut self.rest {

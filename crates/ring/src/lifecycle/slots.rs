@@ -46,7 +46,7 @@ impl Picks {
 
     /// The number of the group, and whether its buffers may come in bundles.
     pub(super) fn group(self) -> Option<(u16, bool)> {
-        (self.0 != Self::NONE).then(|| (self.0 & !Self::BUNDLE, self.0 & Self::BUNDLE != 0))
+        (self.0 != Self::NONE).then_some((self.0 & !Self::BUNDLE, self.0 & Self::BUNDLE != 0))
     }
 }
 

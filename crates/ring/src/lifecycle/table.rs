@@ -128,6 +128,7 @@ impl Table {
     }
 
     /// Moves an operation in; it is `Queued`.
+    #[inline]
     pub(crate) fn insert<O: Op>(&mut self, op: O) -> Token {
         self.insert_erased(op, Contract::of::<O>())
     }
@@ -145,6 +146,7 @@ impl Table {
     }
 
     /// Erases the life of the loan of a `Queued` operation, and offers it. `None` if it is gone.
+    #[inline]
     pub(crate) fn hand_over(
         &mut self,
         token: Token,
@@ -173,6 +175,7 @@ impl Table {
     }
 
     /// Takes one completion in; what it leads to goes to `later`.
+    #[inline]
     pub(crate) fn complete(&mut self, token: Token, done: Completion, later: &mut Later) -> Applied {
         let Some(slot) = self.slots.get_mut(token) else { return Applied::Stale };
         let event = match (done.has_more(), slot.contract.is_multishot) {
@@ -233,6 +236,7 @@ impl Table {
     }
 
     /// Hands out operation and result, once. The caller files its waker if asked to.
+    #[inline]
     pub(crate) fn take<O: Op>(&mut self, token: Token, waker: &Waker) -> Taken<(O, Done<O>)> {
         let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
         if slot.state != State::Ready {
@@ -263,29 +267,45 @@ impl Table {
         Taken::Ready((done, self.part(token)))
     }
 
-    /// Hands out the next item of a multishot; `Ready(None)` once it is over, and the slot is vacant.
-    pub(crate) fn take_item<O: MultiOp>(
+    /// Hands out the next completion of a multishot; an error once it is over, and the slot is retired.
+    #[inline]
+    pub(crate) fn take_done<O: MultiOp>(
         &mut self,
         token: Token,
         waker: &Waker,
-    ) -> Taken<Result<O::Item, Parting>> {
+    ) -> Taken<Result<Done<O>, Parting>> {
         let slot = self.slots.get_mut(token).expect("[token-unique] the stream holds the slot");
         if let Some(done) = slot.results.pop() {
             debug_assert!(
                 slot.state == State::Ready
                     || step(slot.state, Event::Taken) == (Some(slot.state), Action::PopItem)
             );
-            // SAFETY: [cell-typed] `OpStream<O>` is made with the token of an `O` only.
-            let op = unsafe { slot.cell.address::<O>() };
-            // SAFETY: [loan-pinned] a multishot lends descriptors only, so a shared borrow meets no writer.
-            let op = unsafe { &*op };
-            let group = group_id(slot, self.driver);
-            return Taken::Ready(Ok(op.item(Done::new(done, group))));
+            return Taken::Ready(Ok(Done::new(done, group_id(slot, self.driver))));
         }
         if slot.state == State::Ready {
             return Taken::Ready(Err(self.part(token)));
         }
         pending(slot, waker)
+    }
+
+    /// As [`Self::take_done`], turned into an item by the operation itself.
+    pub(crate) fn take_item<O: MultiOp>(
+        &mut self,
+        token: Token,
+        waker: &Waker,
+    ) -> Taken<Result<O::Item, Parting>> {
+        let done = match self.take_done::<O>(token, waker) {
+            Taken::Ready(Ok(done)) => done,
+            Taken::Ready(Err(parting)) => return Taken::Ready(Err(parting)),
+            Taken::Pending => return Taken::Pending,
+            Taken::Register => return Taken::Register,
+        };
+        let slot = self.slots.get_mut(token).expect("[token-unique] the stream holds the slot");
+        // SAFETY: [cell-typed] `OpStream<O>` is made with the token of an `O` only.
+        let op = unsafe { slot.cell.address::<O>() };
+        // SAFETY: [loan-pinned] a multishot lends descriptors only, so a shared borrow meets no writer.
+        let op = unsafe { &*op };
+        Taken::Ready(Ok(op.item(done)))
     }
 
     /// The future is gone.

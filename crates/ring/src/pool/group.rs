@@ -43,12 +43,14 @@ impl Group {
     ///
     /// # Panics
     /// If the operation picks from another group.
+    #[inline]
     pub fn receive<O>(&self, done: Done<O>) -> Received {
         assert!(done.group().is_none_or(|group| group == self.id()), "a buffer of another group");
         Received::new(self, *done)
     }
 
     /// Buffers that the kernel can pick now.
+    #[inline]
     pub fn available(&self) -> usize {
         self.state.available()
     }
@@ -141,6 +143,7 @@ impl GroupState {
     }
 
     /// Notes what one completion took. In the order of the completion queue.
+    #[inline]
     pub(crate) fn arrive(&self, done: &mut Completion, bundle: bool) {
         let Some(first) = done.buffer() else { return };
         let bytes = u32::try_from(done.result).unwrap_or(0);
@@ -176,6 +179,7 @@ impl GroupState {
     }
 
     /// The kernel is done picking `buffer`, which is normally the one at the head.
+    #[inline]
     fn take_from_ring(&self, buffer: u16) {
         assert!(self.available() > 0, "the kernel picked from an empty group");
         let head = self.head.get();
@@ -208,6 +212,7 @@ impl GroupState {
         self.tail.set(tail.wrapping_add(1));
     }
 
+    #[inline]
     fn index(&self, position: u16) -> usize {
         usize::from(position) & (self.mirror.len() - 1)
     }
@@ -220,6 +225,7 @@ impl GroupState {
     }
 
     /// One lease less; the last one returns the buffer to the ring.
+    #[inline]
     pub(crate) fn give_back(&self, buffer: u16) {
         let held = &self.buffers[usize::from(buffer)];
         assert!(held.leases.get() > 0, "buffer {buffer} was given back twice");

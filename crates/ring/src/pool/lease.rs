@@ -97,6 +97,7 @@ impl Lease {
 impl std::ops::Deref for Lease {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.holder {
             // SAFETY: [buffer-held] this lease counts as a holder, and covers reported bytes only.
@@ -114,6 +115,7 @@ impl AsRef<[u8]> for Lease {
 }
 
 impl Drop for Lease {
+    #[inline]
     fn drop(&mut self) {
         if let Holder::Group(state) = &self.holder {
             state.give_back(self.buffer);
@@ -139,6 +141,7 @@ pub struct Received {
 }
 
 impl Received {
+    #[inline]
     pub(crate) fn new(group: &Group, done: Completion) -> Self {
         let bytes = u32::try_from(done.result).unwrap_or(0);
         match done.buffer() {
@@ -167,6 +170,7 @@ impl Iterator for Received {
     type Item = Lease;
 
     /// The next bytes, in the order of the stream; never an empty lease.
+    #[inline]
     fn next(&mut self) -> Option<Lease> {
         let Some(group) = &self.group else { return None };
         let room = group.state.memory.buffer_bytes() - self.offset;

@@ -106,6 +106,7 @@ impl GroupMemory {
     ///
     /// # Safety
     /// - The caller holds the buffer, and the kernel has filled this part of it. [buffer-held]
+    #[inline]
     pub(crate) unsafe fn bytes(&self, buffer: u16, offset: u32, len: u32) -> &[u8] {
         debug_assert!(buffer < self.entries);
         debug_assert!(u64::from(offset) + u64::from(len) <= u64::from(self.buffer_bytes));
@@ -116,6 +117,7 @@ impl GroupMemory {
         unsafe { std::slice::from_raw_parts(start, len as usize) }
     }
 
+    #[inline]
     fn buffer_start(&self, buffer: u16) -> *mut u8 {
         self.buffers.start.as_ptr().wrapping_add(usize::from(buffer) * self.buffer_bytes as usize)
     }

@@ -34,6 +34,8 @@ enum Entry {
     Cancel(Token),
 }
 
+type OnPark = Box<dyn FnMut(&mut Script)>;
+
 /// What a test may look at and change at any time.
 pub struct Script {
     /// Entries that the queue takes between two parks.
@@ -48,7 +50,7 @@ pub struct Script {
     /// The time limit of every park.
     pub parks: Vec<Option<Duration>>,
     /// Runs at the start of every park.
-    pub on_park: Option<Box<dyn FnMut(&mut Script)>>,
+    pub on_park: Option<OnPark>,
     /// `park` reports what is due, then fails with this.
     pub fails: Option<io::ErrorKind>,
     pub groups_closed: usize,

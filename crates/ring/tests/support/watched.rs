@@ -21,7 +21,8 @@ pub enum Did {
 }
 
 pub type Log = Rc<RefCell<Vec<Did>>>;
-type Hook = Rc<RefCell<Option<Box<dyn FnMut(Did)>>>>;
+type Work = Box<dyn FnMut(Did)>;
+type Hook = Rc<RefCell<Option<Work>>>;
 
 /// A driver on a script, and the log of what happens to the payloads.
 pub struct World {

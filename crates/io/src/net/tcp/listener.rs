@@ -294,6 +294,8 @@ impl TcpListener {
 
     /// Stops listening, and hands back the connections that the kernel had accepted and nobody had taken.
     ///
+    /// The kernel goes on listening as long as a clone of the socket is open elsewhere.
+    ///
     /// # Cancellation
     /// The listener is closed all the same; connections that nobody had taken are closed with it.
     pub async fn close(self) -> Vec<TcpStream> {

@@ -10,7 +10,7 @@ mod transmit;
 mod socket;
 
 pub use listener::{ListenOptions, TcpListener};
-pub use receive::Recv;
+pub use receive::RecvLease;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::{IntoStdError, TcpStream};
 pub use transmit::{Partial, Write, WriteAll};

@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use coronet_ring::pool::Received;
 use coronet_ring::{Lease, OpFuture, OpStream};
 
 use super::TcpStream;
@@ -74,6 +75,7 @@ impl Receive {
     }
 
     /// The next bytes, as they arrived; empty at the end of the stream.
+    #[inline]
     pub(super) fn poll_recv(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
         if self.arrived_bytes > 0
             && let Some(lease) = self.take_up_to(usize::MAX)
@@ -173,11 +175,12 @@ impl Receive {
 
     /// Waits for more bytes, and does not queue the first of them: nearly always there is one
     /// piece, and somebody who wants it. Empty at the end of the stream.
+    #[inline]
     fn poll_more(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
         loop {
             match &mut self.source {
                 Source::Idle(cause) => self.source = arm(*cause, socket),
-                Source::Multishot(stream) => match ready!(stream.poll_item(cx)) {
+                Source::Multishot(stream) => match ready!(poll_received(stream, socket, cx)) {
                     Some(Ok(mut received)) => match received.next() {
                         Some(first) => {
                             if !received.is_empty() {
@@ -224,6 +227,17 @@ impl Receive {
     }
 }
 
+#[inline]
+fn poll_received(
+    stream: &mut OpStream<op::RecvMulti>,
+    socket: &Socket,
+    cx: &mut Context<'_>,
+) -> Poll<Option<io::Result<Received>>> {
+    let Some(group) = socket.context.receive_group() else { return stream.poll_item(cx) };
+    // There is one group for all streams of a thread, so the operation need not be asked.
+    stream.poll_done(cx).map(|done| done.map(|done| op::RecvMulti::received(group, done)))
+}
+
 fn arm(cause: Cause, socket: &Socket) -> Source {
     let group = socket.context.receive_group();
     match (next_mode(cause, group.map(coronet_ring::Group::available)), group) {
@@ -243,20 +257,21 @@ fn arm(cause: Cause, socket: &Socket) -> Source {
 /// Written by hand, like [`Write`](super::Write): a future of few words keeps a task small, and
 /// a task that waits among thousands costs the cache lines it has to fetch.
 #[must_use = "futures do nothing unless awaited"]
-pub struct Recv<'a> {
+pub struct RecvLease<'a> {
     stream: &'a TcpStream,
     turn: Option<Taken<'a>>,
 }
 
-impl<'a> Recv<'a> {
+impl<'a> RecvLease<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Self {
         Self { stream, turn: None }
     }
 }
 
-impl Future for Recv<'_> {
+impl Future for RecvLease<'_> {
     type Output = io::Result<Lease>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
         if self.turn.is_none() {
             self.turn = Some(self.stream.reader.take("read")?);
@@ -267,9 +282,9 @@ impl Future for Recv<'_> {
     }
 }
 
-impl std::fmt::Debug for Recv<'_> {
+impl std::fmt::Debug for RecvLease<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recv").field("polled", &self.turn.is_some()).finish_non_exhaustive()
+        f.debug_struct("RecvLease").field("polled", &self.turn.is_some()).finish_non_exhaustive()
     }
 }
 

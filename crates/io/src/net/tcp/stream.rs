@@ -10,7 +10,7 @@ use std::time::Duration;
 use coronet_ring::SharedFd;
 use socket2::SockRef;
 
-use super::receive::{Receive, Recv};
+use super::receive::{Receive, RecvLease};
 use super::socket::Socket;
 use super::transmit::{Sending, Transmit, Write, WriteAll};
 use crate::buf::{BufResult, IoBuf, IoBufMut, IoVectoredBuf, Unsent};
@@ -85,8 +85,8 @@ impl TcpStream {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn recv(&self) -> Recv<'_> {
-        Recv::new(self)
+    pub fn recv(&self) -> RecvLease<'_> {
+        RecvLease::new(self)
     }
 
     /// Reads what has arrived into the room of `buf`; waits for it if need be.

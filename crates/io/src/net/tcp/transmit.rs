@@ -45,6 +45,7 @@ pub(super) struct Transmit(Option<Box<(DetachedOp, usize)>>);
 
 impl Transmit {
     /// True if new data may be sent at once.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         self.0.is_none()
     }
@@ -85,6 +86,7 @@ impl<'a, B: IoBuf> Write<'a, B> {
     }
 
     /// Takes the turn, and waits until nothing is under way.
+    #[inline]
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.turn.is_none() {
             self.turn = Some(self.stream.writer.take("write")?);

@@ -11,6 +11,7 @@ use crate::request::Request;
 ///
 /// Call it only when the entry is going to be published: a `Close` gives its
 /// descriptor away here.
+#[inline]
 pub(crate) fn encode(request: Request<'static>) -> Entry {
     let fd = |fd: std::os::fd::BorrowedFd<'_>| types::Fd(fd.as_raw_fd());
     match request {

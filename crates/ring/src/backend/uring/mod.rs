@@ -13,6 +13,7 @@ pub(crate) mod encode;
 pub(crate) mod setup;
 pub(crate) mod unpark;
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(crate) struct Uring {
     ring: IoUring,
     rung: Rung,
     unparker: Unparker,
+    /// Rung by the kernel when there is something to collect; there once somebody polls for it.
+    bell: OnceCell<Option<Unparker>>,
     /// The wake-up poll is in the kernel.
     wake_armed: bool,
     report: BackendReport,
@@ -79,6 +82,7 @@ impl Uring {
             ring,
             rung,
             unparker,
+            bell: OnceCell::new(),
             wake_armed: false,
             report,
             counters: Counters::default(),
@@ -93,6 +97,23 @@ impl Uring {
         let multi = self.report.capabilities.poll_multi;
         let entry = opcode::PollAdd::new(eventfd, libc::POLLIN as u32).multi(multi).build();
         self.wake_armed = self.publish(entry.user_data(WAKE.to_raw())) == Submitted::Accepted;
+    }
+
+    /// Who sleeps in a poll of the ring itself is not told of deferred task work; an eventfd is.
+    fn hang_bell(&self) -> io::Result<Unparker> {
+        let bell = Unparker::new()?;
+        self.ring.submitter().register_eventfd(bell.as_fd().as_raw_fd())?;
+        self.unparker.hang(&bell);
+        // What came before it hung rang nobody.
+        bell.unpark();
+        Ok(bell)
+    }
+
+    /// The descriptor of the ring itself.
+    pub(crate) fn ring(&self) -> BorrowedFd<'_> {
+        let fd = self.ring.as_raw_fd();
+        // SAFETY: [ring-open] the ring owns its descriptor, and the borrow ends before the ring does.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
     fn publish(&mut self, entry: squeue::Entry) -> Submitted {
@@ -189,14 +210,19 @@ unsafe impl Backend for Uring {
         if entries > 0 || want > 0 || work_waits {
             self.enter(entries, want, timeout)?;
         }
+        if let Some(Some(bell)) = self.bell.get() {
+            // Behind the enter, which rings it, and before the reap: what comes later rings again, and
+            // what came in between is either reaped or task work, of which `has_pending` tells.
+            bell.reset();
+        }
         self.reap(batch);
         Ok(())
     }
 
     fn has_pending(&mut self) -> bool {
         let queue = self.ring.submission();
-        let pending =
-            !queue.is_empty() || queue.taskrun() || queue.cq_overflow() || !self.rung.flags_taskrun();
+        // On the rung without the flag, task work runs by itself whenever the thread leaves the kernel.
+        let pending = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
         drop(queue);
         pending || !self.ring.completion().is_empty()
     }
@@ -228,9 +254,7 @@ unsafe impl Backend for Uring {
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
-        let fd = self.ring.as_raw_fd();
-        // SAFETY: [entry-lent] the ring owns its descriptor, and the borrow ends before the ring does.
-        unsafe { BorrowedFd::borrow_raw(fd) }
+        self.bell.get_or_init(|| self.hang_bell().ok()).as_ref().map_or_else(|| self.ring(), AsFd::as_fd)
     }
 
     fn report(&self) -> &BackendReport {

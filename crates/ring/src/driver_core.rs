@@ -1,0 +1,183 @@
+//! Table, backend and queues of one driver, and the order in which they work together.
+//!
+//! Nothing here drops an operation or calls a waker: what has to be dropped or woken is noted
+//! for `shared.rs`, which does it when the core is free again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::backend::uring::Uring;
+use crate::backend::{Backend, Batch, Lent, Submitted};
+use crate::completion::Completion;
+use crate::lifecycle::table::{Applied, Later, Table};
+use crate::op::OnDrop;
+use crate::pool::GroupState;
+use crate::stats::Stats;
+use crate::token::Token;
+
+/// The real backend costs a predictable branch; any other a virtual call.
+pub(crate) enum Engine {
+    Uring(Box<Uring>),
+    Other(Box<dyn Backend>),
+}
+
+impl Engine {
+    pub(crate) fn as_dyn(&mut self) -> &mut dyn Backend {
+        match self {
+            Self::Uring(uring) => uring.as_mut(),
+            Self::Other(other) => other.as_mut(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
+        match self {
+            Self::Uring(uring) => uring.submit(token, lent),
+            Self::Other(other) => other.submit(token, lent),
+        }
+    }
+
+    pub(crate) fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
+        match self {
+            Self::Uring(uring) => uring.park(timeout, batch),
+            Self::Other(other) => other.park(timeout, batch),
+        }
+    }
+}
+
+pub(crate) struct Core {
+    pub(crate) table: Table,
+    /// `None` once the driver shut down and everything was back.
+    pub(crate) engine: Option<Engine>,
+    pub(crate) groups: Vec<Rc<GroupState>>,
+    /// Operations that found the submission queue full, in order.
+    pub(crate) backlog: VecDeque<Token>,
+    /// Cancels that did: they cannot be lost, so they wait here.
+    pub(crate) cancels: VecDeque<Token>,
+    /// Completions that were collected and are not applied yet.
+    pub(crate) batch: Batch,
+    /// Emptied by every turn, kept for its room.
+    pub(crate) later: Later,
+    pub(crate) stats: Stats,
+    pub(crate) closed: bool,
+}
+
+impl Core {
+    /// Hands a `Queued` operation to the backend, or to the backlog if there is no room.
+    #[inline]
+    pub(crate) fn launch(&mut self, token: Token) {
+        if self.closed {
+            self.refuse(token);
+        } else if !self.backlog.is_empty() || !(self.offer(token) || (self.make_room() && self.offer(token)))
+        {
+            self.stats.backlogged += 1;
+            self.backlog.push_back(token);
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, token: Token) {
+        let refused = Completion::failed(libc::ECANCELED);
+        let applied = self.table.complete(token, refused, &mut self.later);
+        debug_assert_ne!(applied, Applied::Pause, "a refusal is the last completion");
+    }
+
+    /// True if the backend took it, or if it is gone.
+    #[inline]
+    pub(crate) fn offer(&mut self, token: Token) -> bool {
+        let Self { table, engine, .. } = self;
+        let Some(engine) = engine else { return false };
+        table.hand_over(token, |lent| engine.submit(token, lent)) != Some(Submitted::Full)
+    }
+
+    /// Lets the backend consume its queue. What it reports is applied by the next turn.
+    pub(crate) fn make_room(&mut self) -> bool {
+        let Self { engine, batch, .. } = self;
+        engine.as_mut().is_some_and(|engine| engine.park(Some(Duration::ZERO), batch).is_ok())
+    }
+
+    /// Offers what had no room before: cancels first, because they free what others wait for.
+    pub(crate) fn hand_over(&mut self) {
+        while let Some(&token) = self.cancels.front() {
+            if self.table.is_lent(token) && !self.offer_cancel(token) {
+                break;
+            }
+            self.cancels.pop_front();
+        }
+        // Taken out first: an operation whose request panics is not asked again.
+        while let Some(token) = self.backlog.pop_front() {
+            if !self.offer(token) {
+                self.backlog.push_front(token);
+                break;
+            }
+        }
+    }
+
+    pub(crate) fn offer_cancel(&mut self, token: Token) -> bool {
+        let Some(engine) = &mut self.engine else { return true };
+        engine.as_dyn().cancel(token) == Submitted::Accepted
+    }
+
+    pub(crate) fn cancel(&mut self, token: Token) {
+        if self.table.is_queued(token) {
+            self.refuse(token);
+        } else if self.table.is_lent(token) && (!self.cancels.is_empty() || !self.offer_cancel(token)) {
+            self.cancels.push_back(token);
+        }
+    }
+
+    pub(crate) fn cancel_all(&mut self, wanted: impl Fn(OnDrop) -> bool) {
+        let tokens = self.table.lent_tokens().filter(|(_, on_drop)| wanted(*on_drop)).map(|(token, _)| token);
+        self.cancels.extend(tokens);
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        while let Some(token) = self.backlog.pop_front() {
+            if self.table.is_queued(token) {
+                self.refuse(token);
+            }
+        }
+        self.cancel_all(|on_drop| on_drop == OnDrop::Cancel);
+    }
+
+    /// Applies the whole batch; wakes and partings are noted for later.
+    pub(crate) fn apply(&mut self) -> usize {
+        let mut batch = std::mem::take(&mut self.batch);
+        let collected = batch.len();
+        for (token, mut done) in batch.drain(..) {
+            self.stats.completions += 1;
+            if done.buffer().is_some()
+                && let Some((group, bundle)) = self.table.group_of(token)
+            {
+                self.groups[usize::from(group)].arrive(&mut done, bundle);
+            }
+            match self.table.complete(token, done, &mut self.later) {
+                Applied::Known => {}
+                Applied::Pause => self.cancel(token),
+                Applied::Stale => self.stats.stale += 1,
+            }
+        }
+        self.batch = batch;
+        collected
+    }
+
+    /// Nothing waits in user space, so a turn may wait for the kernel.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.batch.is_empty()
+            && self.backlog.is_empty()
+            && self.cancels.is_empty()
+            && self.later.wakes.is_empty()
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // A panic cut the shut-down short: as in `leak`, the kernel may still touch all this.
+        if self.table.lent > 0 {
+            let (table, groups) = (std::mem::take(&mut self.table), std::mem::take(&mut self.groups));
+            std::mem::forget((self.engine.take(), table, groups));
+        }
+    }
+}
