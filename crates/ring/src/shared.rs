@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use crate::backend::{BackendReport, Batch, Unparker};
+use crate::backend::{Backend, BackendReport, Batch, Unparker};
 use crate::completion::{Completion, Done};
 use crate::driver_core::{Core, Engine};
 use crate::lifecycle::table::{Dropped, Later, Parting, Table, Taken};

@@ -87,6 +87,8 @@ impl<T> Future for JoinHandle<T> {
             let take_output = cell.vtable.take_output;
             // SAFETY: [one-poll] finished, and we are its one handle; the cell's output is a `T`.
             unsafe { take_output(self.header, (&raw mut output).cast()) };
+            // The destructor need not look for an output any more.
+            cell.join_interest.set(false);
             return Poll::Ready(output.expect("a JoinHandle was polled after it gave its output"));
         }
         // SAFETY: [cell-alive] the handle holds a reference.
@@ -130,17 +132,18 @@ impl<T> Drop for JoinHandle<T> {
 
         let release = Release(self.header);
         let cell = self.cell();
-        cell.join_interest.set(false);
+        let wants_output = cell.join_interest.replace(false);
         // SAFETY: [cell-alive] the handle holds a reference.
         let slot = unsafe { raw::prefix(self.header) }.join_waker.get();
         // SAFETY: [task-owned] the reference ends in this statement.
         let waker = unsafe { &mut *slot }.take();
-        // A waker of another runtime may panic; the output must go all the same. [stage-empty]
-        let _ = raw::catch(|| drop(waker));
-        if cell.state.get() == State::Finished {
+        if let Some(waker) = waker {
+            // A waker of another runtime may panic; the output must go all the same. [stage-empty]
+            let _ = raw::catch(|| drop(waker));
+        }
+        if wants_output && cell.state.get() == State::Finished {
             let drop_output = cell.vtable.drop_output;
-            // SAFETY: [one-poll] finished, and we are its one handle. Nothing is left to drop
-            // if the output was taken.
+            // SAFETY: [one-poll] finished, and we are its one handle.
             unsafe { drop_output(self.header) };
         }
         drop(release);
