@@ -94,7 +94,7 @@ impl<W: AsyncWrite> BufWriter<W> {
         while !self.buffer().is_empty() {
             // A write of a dropped future may still be under way. Ours would wait behind it, and
             // a write that waits is not carried out if it is dropped: so wait before lending.
-            self.inner.flush().await?;
+            self.inner.settle().await?;
             let lent = mem::take(&mut self.bytes).slice(mem::take(&mut self.sent)..);
             let (result, lent) = self.inner.write(lent).await;
             // No await until what is left is here again, or lent again.
@@ -129,6 +129,10 @@ impl<W: AsyncWrite> BufWriter<W> {
 }
 
 impl<W: AsyncWrite> AsyncWrite for BufWriter<W> {
+    async fn settle(&mut self) -> io::Result<()> {
+        self.inner.settle().await
+    }
+
     /// Accepts all bytes of `buf`; or writes some, if they are more than the buffer ever holds.
     ///
     /// # Cancellation

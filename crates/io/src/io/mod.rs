@@ -16,7 +16,7 @@
 //!   either all bytes of its buffer are sent, before those of any later write, or the
 //!   next write, flush or shutdown fails and says so, once. The first poll starts it, unless
 //!   the write of an earlier dropped future is still under way: then it waits, and starts
-//!   behind that one. After a flush nothing is under way.
+//!   behind that one. After [`settle`](AsyncWrite::settle), or a flush, nothing is under way.
 //!
 //! A future that was never polled has done nothing. Calls made of several reads or writes
 //! can promise less, and say so under "Cancellation"; [`BufReader`] is the cure for reads,

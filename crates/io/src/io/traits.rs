@@ -198,6 +198,20 @@ pub trait AsyncWrite {
         (Ok(()), bufs)
     }
 
+    /// Waits until the writes of dropped futures are over; the next write then starts at once.
+    ///
+    /// As provided here it returns at once: for sinks in which nothing goes on behind a dropped
+    /// future.
+    ///
+    /// # Cancellation
+    /// Safe.
+    ///
+    /// # Errors
+    /// That of an earlier write whose future was dropped, once.
+    async fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Waits until all that was written has left the buffers of this sink.
     ///
     /// # Cancellation
@@ -234,6 +248,10 @@ impl<W: AsyncWrite> AsyncWrite for &mut W {
 
     async fn write_vectored_all<V: IoVectoredBuf>(&mut self, bufs: V) -> BufResult<(), V> {
         W::write_vectored_all(self, bufs).await
+    }
+
+    async fn settle(&mut self) -> io::Result<()> {
+        W::settle(self).await
     }
 
     async fn flush(&mut self) -> io::Result<()> {

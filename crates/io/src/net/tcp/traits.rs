@@ -44,6 +44,10 @@ impl AsyncWrite for &TcpStream {
         TcpStream::write_vectored_all(self, bufs).await
     }
 
+    async fn settle(&mut self) -> io::Result<()> {
+        TcpStream::flush(self).await
+    }
+
     async fn flush(&mut self) -> io::Result<()> {
         TcpStream::flush(self).await
     }
@@ -91,6 +95,10 @@ macro_rules! through {
 
             async fn write_vectored_all<V: IoVectoredBuf>(&mut self, bufs: V) -> BufResult<(), V> {
                 self.stream().write_vectored_all(bufs).await
+            }
+
+            async fn settle(&mut self) -> io::Result<()> {
+                self.stream().flush().await
             }
 
             async fn flush(&mut self) -> io::Result<()> {
