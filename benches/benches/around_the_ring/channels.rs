@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use coronet::spawn;
 use coronet::sync::mpsc;
+use coronet::task::yield_now;
 
 use crate::runtime;
 use crate::table::{Row, Table};
@@ -17,6 +18,24 @@ pub(crate) fn measure(table: &mut Table) {
             let sending = spawn(async move {
                 for n in 0..rounds {
                     sender.send(n).await.unwrap();
+                }
+            });
+            while receiver.recv().await.is_some() {}
+            sending.await.unwrap();
+        });
+        start.elapsed()
+    });
+    table.measure(&Row::informative("local channel, unbounded, per message"), |rounds| {
+        let start = Instant::now();
+        runtime.block_on(async {
+            let (sender, mut receiver) = mpsc::unbounded();
+            let sending = spawn(async move {
+                for n in 0..rounds {
+                    sender.send(n).unwrap();
+                    // As often as a bounded one would wait for room.
+                    if n % 1024 == 0 {
+                        yield_now().await;
+                    }
                 }
             });
             while receiver.recv().await.is_some() {}

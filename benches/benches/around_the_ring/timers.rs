@@ -1,6 +1,7 @@
 //! Timers that are made and given up: the life of most of them.
 
 use std::future::Future;
+use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ pub(crate) fn measure(table: &mut Table) {
     dropped(table, &Row::within("sleep create + poll + drop, alone", 60.0), 0);
     dropped(table, &Row::within("sleep create + poll + drop, 100k alive", 120.0), 100_000);
     moved(table);
+    clock(table);
 }
 
 fn dropped(table: &mut Table, row: &Row, alive: u64) {
@@ -55,5 +57,16 @@ fn moved(table: &mut Table) {
             }
             start.elapsed()
         })
+    });
+}
+
+/// What a sleep that is told a duration pays on top.
+fn clock(table: &mut Table) {
+    table.measure(&Row::informative("clock read"), |rounds| {
+        let start = Instant::now();
+        for _ in 0..rounds {
+            black_box(time::Instant::now());
+        }
+        start.elapsed()
     });
 }

@@ -207,7 +207,7 @@ fn block_on_inside_of_block_on_panics_readably_and_the_outer_one_goes_on() {
 #[test]
 fn outside_of_a_runtime_everything_panics_readably() {
     let _alone = alone();
-    let needs_driver = "no driver on this thread: sockets and files are used inside of a runtime";
+    let needs_driver = "no driver on this thread: sockets are used inside of a runtime";
     let (ours, _peer) = std_pair();
     assert_eq!(panic_of(|| drop(TcpStream::from(ours))), needs_driver);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

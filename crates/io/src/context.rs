@@ -70,7 +70,7 @@ impl Drop for Entered {
 /// Outside of a runtime.
 #[track_caller]
 pub fn current() -> Rc<Context> {
-    try_current().expect("no driver on this thread: sockets and files are used inside of a runtime")
+    try_current().expect("no driver on this thread: sockets are used inside of a runtime")
 }
 
 /// The context of this thread, if there is one.

@@ -1,4 +1,4 @@
-//! Sockets and files with owned buffers, on `coronet-ring`.
+//! Sockets with owned buffers, on `coronet-ring`.
 //!
 //! Every call that moves bytes takes its buffer by value and gives it back with
 //! the result, so nothing the kernel may touch is ever borrowed from a future

@@ -36,8 +36,7 @@ use proc_macro::TokenStream;
 ///
 /// # Panics
 ///
-/// The expanded function panics, with a message that says which backends were
-/// tried, if the machine offers none.
+/// The expanded function panics, with a message that says why, if no backend can be had.
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::main(options.into(), item.into()).into()

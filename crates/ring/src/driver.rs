@@ -28,8 +28,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        // 256 entries: enough for the burst of one turn, small enough for the locked-memory
-        // limit of 64 KiB on old kernels. 5 s: a disk may be slow, a restart should not be.
+        // 256 entries: enough for the burst of one turn. 5 s: a disk may be slow, a restart should not be.
         Self { backend: Preference::Auto, entries: 256, drain_timeout: Duration::from_secs(5) }
     }
 }

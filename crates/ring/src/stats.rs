@@ -15,7 +15,7 @@ pub struct Stats {
     pub in_flight: u64,
     /// Operations that were still in the kernel at the end of the drain. Their memory is never freed.
     pub leaked: u64,
-    /// Completions received, those of multishots and of cancels included.
+    /// Completions received, each of a multishot counted; not those of cancels.
     pub completions: u64,
     /// Completions for an operation that was already over. Always zero on a correct kernel.
     pub stale: u64,

@@ -24,7 +24,7 @@
 //!
 //! # What this module leaves to others
 //!
-//! Sockets and files are in `net` and `fs`. Nothing here knows the kernel or the ring: all
+//! Sockets are in `net`. Nothing here knows the kernel or the ring: all
 //! of it runs on any executor.
 
 mod copy;

@@ -48,7 +48,8 @@ static PROBED: OnceLock<Capabilities> = OnceLock::new();
 static LISTENERS: AtomicU32 = AtomicU32::new(0);
 
 impl Capabilities {
-    /// Runs each operation on a scratch ring. The answer is kept for the process.
+    /// Runs operations on a scratch ring; what cannot be tried without a network (zero-copy send), or is a
+    /// property of the ring (bundles, `min_wait`), is asked for. The answer is kept for the process.
     ///
     /// # Errors
     /// If no ring can be had, or a ring on which even a nop fails: the errno, and advice.
