@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use coronet::io::{AsyncRecv, AsyncWrite};
+use coronet::io::{AsyncRecv, AsyncWrite, BufWriter};
 use coronet::metrics;
 use coronet::net::{Partial, Shutdown, TcpListener, TcpStream, lookup_host};
 use coronet::task::yield_now;
@@ -375,6 +375,29 @@ fn closing_hands_over_what_a_dropped_write_has_left() {
         beside(move || peer.read_exact(&mut [0; 1000]).map(|()| reset(peer))).await.unwrap();
         let error = stream.close().await.unwrap_err();
         assert!(partial_in(&error).is_some(), "it says that it failed: {error}");
+    });
+}
+
+/// The trap: the second flush waits behind the first; had it lent its bytes, they would go with it.
+#[test]
+fn a_buffered_writer_keeps_what_waits_behind_a_dropped_flush() {
+    const PIECE: usize = 1 << 20;
+    world(async {
+        let (stream, peer) = pair();
+        let mut writer = BufWriter::with_capacity(TOO_MUCH, &stream);
+        let pattern = Pattern::new();
+        let mut written = 0;
+        while written < TOO_MUCH {
+            writer.write_all(pattern.at(written as u64, PIECE).to_vec()).await.0.unwrap();
+            written += PIECE;
+        }
+        assert!(poll_immediate(writer.flush()).await.is_none(), "the peer takes nothing yet");
+        writer.write_all(pattern.at(written as u64, 1000).to_vec()).await.0.unwrap();
+        assert!(poll_immediate(writer.flush()).await.is_none(), "behind the first");
+        assert_eq!(writer.buffer().len(), 1000, "not lent yet");
+        let taker = coronet::task::spawn_blocking(move || take_pattern(peer));
+        writer.shutdown().await.unwrap();
+        assert_eq!(taker.await.unwrap(), written + 1000);
     });
 }
 
