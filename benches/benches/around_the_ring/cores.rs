@@ -12,14 +12,17 @@ pub(crate) fn measure(table: &mut Table) {
     let row = Row {
         name: "cross-core channel, per message, busy",
         reach: Some(30.0),
-        obstacle: "the channel's lock: two of its instructions are three quarters of a send",
+        obstacle: "the channel's lock: two instructions on it are three quarters of a push",
     };
     table.measure(&row, |rounds| on_two_cores(move |core| busy(core, rounds, 1024)));
     table.measure(&Row::informative("cross-core channel, unbounded, per message, busy"), |rounds| {
         on_two_cores(move |core| busy(core, rounds, usize::MAX))
     });
-    let row =
-        Row { name: "cross-core round trip, both asleep", reach: Some(50_000.0), obstacle: "OBSTACLE_CROSS" };
+    let row = Row {
+        name: "cross-core round trip, both asleep",
+        reach: Some(50_000.0),
+        obstacle: "not isolated: 34 us in some runs, 40 to 63 in others, on a shared machine",
+    };
     table.measure(&row, |rounds| on_two_cores(move |core| asleep(core, rounds)));
 }
 

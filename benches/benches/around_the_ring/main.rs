@@ -17,6 +17,8 @@ mod raw;
 
 mod table;
 
+use std::time::Duration;
+
 use table::Table;
 
 fn main() {
@@ -37,8 +39,8 @@ fn runtime() -> coronet::Runtime {
 }
 
 /// Time of `rounds` operations that are only done `each` at a time.
-fn scaled(rounds: u64, each: u64, mut pass: impl FnMut() -> std::time::Duration) -> std::time::Duration {
+fn scaled(rounds: u64, each: u64, mut pass: impl FnMut() -> Duration) -> Duration {
     let passes = rounds.div_ceil(each);
-    let total: std::time::Duration = (0..passes).map(|_| pass()).sum();
+    let total: Duration = (0..passes).map(|_| pass()).sum();
     total.mul_f64(rounds as f64 / (passes * each) as f64)
 }

@@ -26,7 +26,7 @@ fn spawns(table: &mut Table) {
     let row = Row {
         name: "spawn 1M, then join all",
         reach: Some(60.0),
-        obstacle: "page faults: the allocator gives a burst back, and faults it in again; told to keep it, 53 ns",
+        obstacle: "page faults: the allocator gives a burst back; where it keeps it, 0.42 of this",
     };
     table.measure(&row, |rounds| {
         scaled(rounds, TASKS, || {
@@ -43,7 +43,7 @@ fn spawns(table: &mut Table) {
     let row = Row {
         name: "spawn + join, one by one",
         reach: Some(40.0),
-        obstacle: "at the mark (39 to 42 ns); 7 of them are the allocator's",
+        obstacle: "39 ns in quiet runs; a sixth of it is the allocator's",
     };
     table.measure(&row, |rounds| {
         let start = Instant::now();
