@@ -4,8 +4,8 @@
 //! - `load`: one load generator for every server; it verifies every byte.
 //! - `rounds`: starts servers, runs `load` in mirrored order, prints paired ratios.
 //!
-//! Nothing here depends on the other Coronet crates: the limit must not move
-//! when the runtime changes.
+//! The programs depend on no other Coronet crate: the limit must not move when the
+//! runtime changes. Only the micro-benchmarks (`benches/benches/`) run the runtime itself.
 
 pub mod affinity;
 pub mod buffers;
