@@ -47,14 +47,7 @@ pub struct TcpStream {
 
 impl TcpStream {
     pub(super) fn adopt(fd: OwnedFd) -> Self {
-        let socket = Socket { context: context::current(), fd: SharedFd::new(fd) };
-        Self {
-            socket,
-            receive: RefCell::new(Receive::new()),
-            transmit: RefCell::default(),
-            reader: Turn::default(),
-            writer: Turn::default(),
-        }
+        Self::adopt_shared(SharedFd::new(fd))
     }
 
     /// Takes what has arrived, without a copy; waits for it if need be. Empty at the end of the stream.
