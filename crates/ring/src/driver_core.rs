@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::lifecycle::table::{Applied, Later, Table};
 use crate::op::OnDrop;
 use crate::pool::GroupState;
 use crate::stats::Stats;
+use crate::target::Place;
 use crate::token::Token;
 
 /// The real backend costs a predictable branch; any other a virtual call.
@@ -36,6 +38,21 @@ impl Engine {
         match self {
             Self::Uring(uring) => uring.submit(token, lent),
             Self::Other(other) => other.submit(token, lent),
+        }
+    }
+
+    /// Finds a place in a table of files that requests may name, where there is one.
+    pub(crate) fn hold(&mut self, fd: BorrowedFd<'_>) -> Option<Place> {
+        match self {
+            Self::Uring(uring) => uring.hold(fd),
+            Self::Other(_) => None,
+        }
+    }
+
+    pub(crate) fn let_go(&mut self, place: Place) {
+        match self {
+            Self::Uring(uring) => uring.let_go(place),
+            Self::Other(_) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::completion::Completion;
 use crate::lifecycle::table::Taken;
@@ -54,16 +54,13 @@ impl<O: Op> Unpin for OpFuture<O> {}
 impl<O: Op> Future for OpFuture<O> {
     type Output = O::Output;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let inner = &mut self.inner;
         let token = inner.token.expect("polled after it was ready");
-        match inner.shared.take::<O>(token, cx) {
-            Taken::Ready((op, done)) => {
-                inner.token = None;
-                Poll::Ready(op.finish(done))
-            }
-            Taken::Pending | Taken::Register => Poll::Pending,
-        }
+        let (op, done) = ready!(inner.shared.take::<O>(token, cx));
+        inner.token = None;
+        Poll::Ready(op.finish(done))
     }
 }
 

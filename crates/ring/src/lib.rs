@@ -54,6 +54,7 @@ pub mod span;
 pub mod completion;
 pub mod token;
 pub mod fd;
+pub mod target;
 pub mod error;
 pub mod stats;
 
@@ -71,5 +72,6 @@ pub use {
     span::{Message, MessageSpace, Span, SpanMut},
     stats::Stats,
     stream::OpStream,
+    target::Target,
     token::Token,
 };

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::pool::GroupId;
 use crate::span::{Message, Span, SpanMut};
+use crate::target::Target;
 use crate::token::Token;
 
 /// One piece of work, described. See the man page `io_uring_enter(2)` for each opcode.
@@ -55,7 +56,7 @@ pub enum Request<'a> {
     /// Sends the operation's own bytes. Kernel 5.6.
     Send {
         /// The socket.
-        socket: BorrowedFd<'a>,
+        socket: Target<'a>,
         /// The bytes.
         from: Span<'a>,
         /// `MSG_*`; `MSG_NOSIGNAL` is always added.
@@ -64,7 +65,7 @@ pub enum Request<'a> {
     /// Sends several slices as one. Kernel 5.3.
     SendMessage {
         /// The socket.
-        socket: BorrowedFd<'a>,
+        socket: Target<'a>,
         /// The slices.
         message: Message<'a>,
         /// `MSG_*`; `MSG_NOSIGNAL` is always added.

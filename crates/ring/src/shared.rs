@@ -8,18 +8,20 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendReport, Batch, Unparker};
 use crate::completion::{Completion, Done};
 use crate::driver_core::{Core, Engine};
+use crate::fd::{Files, HeldPlace, SharedFd};
 use crate::lifecycle::table::{Dropped, Later, Parting, Table, Taken};
 use crate::op::{MultiOp, Op};
 use crate::pool::{Group, GroupConfig, GroupId, GroupState};
 use crate::stats::Stats;
+use crate::target::Place;
 use crate::token::Token;
 
 /// Numbers the drivers of this process, so that their groups cannot be mixed up.
@@ -67,12 +69,16 @@ impl Shared {
 
     /// Takes operation and result out of the table, or files the waker.
     #[inline]
-    pub(crate) fn take<O: Op>(&self, token: Token, cx: &mut Context<'_>) -> Taken<(O, Done<O>)> {
-        self.take_or_register(token, cx, |core, waker| {
-            let taken = core.table.take(token, waker);
+    pub(crate) fn take<O: Op>(&self, token: Token, cx: &mut Context<'_>) -> Poll<(O, Done<O>)> {
+        let taken = self.take_or_register(token, cx, |core, waker| {
+            let taken = core.table.take::<O>(token, waker);
             core.stats.delivered += u64::from(matches!(taken, Taken::Ready(_)));
             taken
-        })
+        });
+        let Taken::Ready(over) = taken else { return Poll::Pending };
+        let (op, done, slot) = over.open();
+        self.core.borrow_mut().table.give_back(slot);
+        Poll::Ready((op, done))
     }
 
     /// As [`Self::take`], for an operation of forgotten type.
@@ -231,6 +237,15 @@ impl Shared {
         Ok(Group { state })
     }
 
+    /// A clone of `fd` that requests name by a place in the ring's own table, where it has room.
+    pub(crate) fn hold(self: &Rc<Self>, fd: &SharedFd) -> Option<SharedFd> {
+        fd.at_place(|fd| {
+            let place = self.core.borrow_mut().engine.as_mut()?.hold(fd)?;
+            let files: Weak<Self> = Rc::downgrade(self);
+            Some(HeldPlace { files, place })
+        })
+    }
+
     /// Ends everything within `timeout`; the number of operations that had to be leaked.
     pub(crate) fn shut_down(self: &Rc<Self>, timeout: Duration) -> usize {
         let start = Instant::now();
@@ -325,6 +340,15 @@ impl Shared {
         let leased = |group: &Rc<GroupState>| Group { state: group.clone() }.leased() as u64;
         stats.leased = core.groups.iter().map(leased).sum();
         stats
+    }
+}
+
+impl Files for Shared {
+    fn let_go(&self, place: Place) {
+        // Nobody drops a descriptor while the core is borrowed: see above.
+        if let Some(engine) = &mut self.core.borrow_mut().engine {
+            engine.let_go(place);
+        }
     }
 }
 

@@ -22,6 +22,21 @@ impl Turn {
         }
         Ok(Taken(&self.0))
     }
+
+    /// Ends a turn that was [kept](Taken::keep).
+    #[inline]
+    pub(super) fn give_back(&self) {
+        debug_assert!(self.0.get(), "somebody has the turn");
+        self.0.set(false);
+    }
+}
+
+impl Taken<'_> {
+    /// Goes on until [`Turn::give_back`]: for futures that know it by their own state.
+    #[inline]
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for Taken<'_> {

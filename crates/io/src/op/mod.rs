@@ -23,5 +23,5 @@ pub use file::{ReadAt, WriteAt};
 pub use message::MsgRing;
 pub use poll::{Poll, PollMulti};
 pub use recv::{Recv, RecvMulti};
-pub use send::{Send, SendVectored};
+pub use send::{Send, SendVectored, Sent};
 pub use timeout::Timeout;

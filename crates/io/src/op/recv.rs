@@ -51,21 +51,6 @@ impl RecvMulti {
         Self { socket, group, bundle: false }
     }
 
-    /// Turns a completion into what it brought, for callers that know the group.
-    ///
-    /// # Errors
-    /// The errno that the kernel reported; a buffer that came along has gone back.
-    ///
-    /// # Panics
-    /// If `group` is not the one of this operation.
-    #[inline]
-    pub fn received(group: &Group, done: Done<Self>) -> io::Result<Received> {
-        // A buffer may come with an error too, and has to go back: so receive it in any case.
-        let value = done.value();
-        let received = group.receive(done);
-        value.map(|_| received)
-    }
-
     /// Fills several buffers with one completion. Kernel 6.10; not with incremental groups.
     pub fn bundle(self) -> Self {
         Self { bundle: true, ..self }
@@ -84,6 +69,9 @@ impl MultiOp for RecvMulti {
     }
 
     fn item(&self, done: Done<Self>) -> Self::Item {
-        Self::received(&self.group, done)
+        // A buffer may come with an error too, and has to go back: so receive it in any case.
+        let value = done.value();
+        let received = self.group.receive(done);
+        value.map(|_| received)
     }
 }

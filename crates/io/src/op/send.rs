@@ -1,7 +1,7 @@
 //! Sending on a socket. Both run to their end when dropped: a send that is cut short tears
 //! a message. Both raise no signal (`MSG_NOSIGNAL`).
 
-use std::os::fd::AsFd;
+use std::io;
 
 use coronet_ring::{Done, MessageSpace, OnDrop, Op, Request, SharedFd, Span};
 
@@ -13,6 +13,17 @@ pub struct Send<B> {
     buf: B,
     start: usize,
     flags: i32,
+}
+
+/// What became of a [`Send`].
+#[derive(Debug)]
+pub struct Sent<B> {
+    /// How many bytes went.
+    pub result: io::Result<usize>,
+    /// The buffer.
+    pub buf: B,
+    /// The socket: whoever sends again need not count it again.
+    pub socket: SharedFd,
 }
 
 impl<B: IoBuf> Send<B> {
@@ -31,19 +42,19 @@ impl<B: IoBuf> Send<B> {
 }
 
 impl<B: IoBuf> Op for Send<B> {
-    type Output = BufResult<usize, B>;
+    type Output = Sent<B>;
 
     const ON_DROP: OnDrop = OnDrop::LetRun;
 
     #[inline]
     fn request(&mut self) -> Request<'_> {
         let from = Span::new(&self.buf.as_bytes()[self.start..]);
-        Request::Send { socket: self.socket.as_fd(), from, flags: self.flags }
+        Request::Send { socket: self.socket.target(), from, flags: self.flags }
     }
 
     #[inline]
     fn finish(self, done: Done<Self>) -> Self::Output {
-        (done.value().map(|count| count as usize), self.buf)
+        Sent { result: done.value().map(|count| count as usize), buf: self.buf, socket: self.socket }
     }
 }
 
@@ -69,7 +80,7 @@ impl<V: IoVectoredBuf> Op for SendVectored<V> {
 
     fn request(&mut self) -> Request<'_> {
         let message = self.space.gather(self.bufs.slices());
-        Request::SendMessage { socket: self.socket.as_fd(), message, flags: self.flags }
+        Request::SendMessage { socket: self.socket.target(), message, flags: self.flags }
     }
 
     fn finish(self, done: Done<Self>) -> Self::Output {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use io_uring::squeue::Entry;
-use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
 
 use crate::error;
@@ -42,6 +42,8 @@ pub struct Capabilities {
     pub incremental: bool,
     /// A wait for many completions that gives up early (6.12).
     pub min_wait: bool,
+    /// A table of files on the ring that lets go of one file at once (6.13).
+    pub file_table: bool,
 }
 
 static PROBED: OnceLock<Capabilities> = OnceLock::new();
@@ -116,6 +118,7 @@ impl Scratch {
                 true
             }),
             min_wait,
+            file_table: self.file_table_works().unwrap_or(false),
         })
     }
 
@@ -149,6 +152,26 @@ impl Scratch {
         Ok(received? == 1)
     }
 
+    /// Before 6.13 a table keeps a file until every older request is over, whatever place that names.
+    fn file_table_works(&mut self) -> io::Result<bool> {
+        const EMPTY: i32 = -1;
+        let (waiting, _held) = UnixStream::pair()?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let submitter = self.ring.submitter();
+        submitter.register_files_sparse(2)?;
+        submitter.register_files_update(0, &[waiting.as_raw_fd(), ours.as_raw_fd()])?;
+        drop(ours);
+        let poll = self.start(opcode::PollAdd::new(Fixed(0), libc::POLLIN as u32).build());
+        self.ring.submit()?;
+        let emptied = self.ring.submitter().register_files_update(1, &[EMPTY]);
+        theirs.set_nonblocking(true)?;
+        let ended = io::Read::read(&mut &theirs, &mut [0]).is_ok_and(|count| count == 0);
+        self.cancel(poll);
+        self.wait_for(poll)?;
+        self.ring.submitter().unregister_files()?;
+        Ok(emptied.is_ok() && ended)
+    }
+
     fn group_works(&mut self, flags: u16) -> Option<GroupMemory> {
         let memory = GroupMemory::new(1, 4096).ok()?;
         memory.write_entry(0, 0);
@@ -168,10 +191,22 @@ impl Scratch {
 
     /// The first result of one operation, which is over when this returns.
     fn first_result(&mut self, entry: Entry) -> io::Result<i32> {
-        // A number of its own for each, so that a late answer is nobody else's.
+        let op = self.start(entry);
+        self.wait_for(op)
+    }
+
+    /// Queues one operation, under a number of its own: so a late answer is nobody else's.
+    fn start(&mut self, entry: Entry) -> u64 {
         self.operations += 2;
-        let (op, cancel) = (self.operations, self.operations + 1);
-        self.push(entry.user_data(op));
+        self.push(entry.user_data(self.operations));
+        self.operations
+    }
+
+    fn cancel(&mut self, op: u64) {
+        self.push(opcode::AsyncCancel::new(op).build().user_data(op + 1));
+    }
+
+    fn wait_for(&mut self, op: u64) -> io::Result<i32> {
         let mut first = None;
         let mut cancelled = false;
         loop {
@@ -198,7 +233,7 @@ impl Scratch {
             }
             if first.is_some() && !cancelled {
                 cancelled = true;
-                self.push(opcode::AsyncCancel::new(op).build().user_data(cancel));
+                self.cancel(op);
             }
         }
     }

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "erases the life of a loan, and ends it: the one place where this happens")]
 
+use std::marker::PhantomData;
 use std::task::Waker;
 
 use crate::completion::{Completion, Done};
@@ -89,6 +90,26 @@ impl Parting {
 pub(crate) struct Later {
     pub(crate) wakes: Vec<Waker>,
     pub(crate) partings: Vec<Parting>,
+}
+
+/// An operation that is over and still stands in its cell: moved out once, where it is needed.
+#[must_use]
+pub(crate) struct Over<O> {
+    cell: Cell,
+    done: Completion,
+    token: Token,
+    op: PhantomData<O>,
+}
+
+impl<O: Op> Over<O> {
+    /// The operation, its result, and its slot, which is free now.
+    #[inline]
+    pub(crate) fn open(self) -> (O, Done<O>, SlotKey) {
+        // SAFETY: [cell-typed] `Table::take` is called with the `O` of the future, and retired the slot, so it
+        // is taken once; [loan-pinned] `Ready` meant that the last completion has come.
+        let op = unsafe { self.cell.take::<O>() };
+        (op, Done::new(self.done, None), SlotKey::of(self.token))
+    }
 }
 
 /// What became of a completion.
@@ -192,8 +213,10 @@ impl Table {
         match action {
             Action::DeliverAndWake => {
                 slot.results.push(done);
-                // Needed as soon as the batch is applied, and often no longer in the cache.
-                prefetch(slot.cell.start());
+                // Needed as soon as the batch is applied, and often no longer in the cache. A multishot stays.
+                if event == Event::Last {
+                    prefetch(slot.cell.start());
+                }
                 if let Some(waker) = slot.waker.take() {
                     prefetch(waker.data());
                     later.wakes.push(waker);
@@ -237,7 +260,7 @@ impl Table {
 
     /// Hands out operation and result, once. The caller files its waker if asked to.
     #[inline]
-    pub(crate) fn take<O: Op>(&mut self, token: Token, waker: &Waker) -> Taken<(O, Done<O>)> {
+    pub(crate) fn take<O: Op>(&mut self, token: Token, waker: &Waker) -> Taken<Over<O>> {
         let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
         if slot.state != State::Ready {
             return pending(slot, waker);
@@ -247,11 +270,7 @@ impl Table {
         let done = slot.results.pop().expect("ready means a result");
         debug_assert!(slot.waker.is_none(), "the last completion took it");
         let cell = self.slots.retire(token).cell;
-        // SAFETY: [cell-typed] `OpFuture<O>` is made with the token of an `O` only, and the slot is vacant now,
-        // so it is taken once; [loan-pinned] `Ready` means that the last completion has come.
-        let op = unsafe { cell.take::<O>() };
-        self.slots.free(SlotKey::of(token));
-        Taken::Ready((op, Done::new(done, None)))
+        Taken::Ready(Over { cell, done, token, op: PhantomData })
     }
 
     /// Takes the result of an operation whose type is forgotten; the operation itself parts.

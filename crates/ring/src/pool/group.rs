@@ -13,8 +13,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::completion::{Completion, Done};
+use crate::pool::lease::SparePieces;
 use crate::pool::memory::ENTRIES_MAX;
-use crate::pool::{GroupId, GroupMemory, Received};
+use crate::pool::{GroupId, GroupMemory, Lease, Received};
 
 /// How a group is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,19 @@ impl Group {
     pub fn receive<O>(&self, done: Done<O>) -> Received {
         assert!(done.group().is_none_or(|group| group == self.id()), "a buffer of another group");
         Received::new(self, *done)
+    }
+
+    /// As [`Self::receive`], as one lease; the completion itself if it fills several buffers.
+    ///
+    /// # Errors
+    /// None: what does not fit one lease comes back.
+    ///
+    /// # Panics
+    /// If the operation picks from another group.
+    #[inline]
+    pub fn receive_whole<O>(&self, done: Done<O>) -> Result<Lease, Done<O>> {
+        assert!(done.group().is_none_or(|group| group == self.id()), "a buffer of another group");
+        Received::whole(self, *done).ok_or(done)
     }
 
     /// Buffers that the kernel can pick now.
@@ -100,6 +114,7 @@ pub(crate) struct GroupState {
     /// First position that is ours to write; free-running.
     tail: Cell<u16>,
     waiters: RefCell<Waiters>,
+    pub(crate) spare_pieces: SparePieces,
 }
 
 #[derive(Default)]
@@ -126,6 +141,7 @@ impl GroupState {
             head: Cell::new(0),
             tail: Cell::new(0),
             waiters: RefCell::default(),
+            spare_pieces: SparePieces::default(),
         };
         for buffer in 0..entries {
             state.put_into_ring(buffer);

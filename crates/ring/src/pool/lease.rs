@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "reads pooled memory that the kernel has filled")]
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::completion::Completion;
@@ -12,28 +13,34 @@ use crate::pool::group::GroupState;
 ///
 /// An empty lease (the end of a stream) holds no buffer. Where the kernel had no buffer to
 /// pick, a lease holds memory of its own, and behaves the same.
-pub struct Lease {
+///
+/// One word, because it moves with every message: from the stream to the program, into a write, into
+/// an operation and back. What it stands for does not move.
+pub struct Lease(Option<Box<Piece>>);
+
+const _: () = assert!(size_of::<Lease>() == size_of::<usize>());
+
+/// What a lease stands for.
+pub(crate) struct Piece {
     holder: Holder,
     buffer: u16,
     offset: u32,
     len: u32,
 }
 
-const _: () = assert!(size_of::<Lease>() <= 32);
-
 /// Whose memory it is.
 #[derive(Clone)]
 enum Holder {
+    /// A piece that is kept for the next lease of its group.
     Nobody,
     Group(Rc<GroupState>),
-    /// Boxed once more, so that a lease is four words: it moves with every message.
-    Own(Rc<Box<[u8]>>),
+    Own(Rc<[u8]>),
 }
 
 impl Lease {
     /// No bytes, and no buffer.
     pub const fn empty() -> Self {
-        Self { holder: Holder::Nobody, buffer: 0, offset: 0, len: 0 }
+        Self(None)
     }
 
     /// Bytes that lie in no pool. Copies them.
@@ -45,7 +52,20 @@ impl Lease {
             return Self::empty();
         }
         let len = u32::try_from(bytes.len()).expect("fewer than 4 GiB in one lease");
-        Self { holder: Holder::Own(Rc::new(Box::from(bytes))), buffer: 0, offset: 0, len }
+        Self(Some(Box::new(Piece { holder: Holder::Own(Rc::from(bytes)), buffer: 0, offset: 0, len })))
+    }
+
+    /// Bytes of a buffer that counts this lease as a holder. [buffer-held]
+    #[inline]
+    fn of_group(state: Rc<GroupState>, buffer: u16, offset: u32, len: u32) -> Self {
+        let Some(mut piece) = state.spare_pieces.take_one() else {
+            return Self(Some(Box::new(Piece { holder: Holder::Group(state), buffer, offset, len })));
+        };
+        piece.holder = Holder::Group(state);
+        piece.buffer = buffer;
+        piece.offset = offset;
+        piece.len = len;
+        Self(Some(piece))
     }
 
     /// Splits off the bytes from `at` on; this lease keeps those before it. Copies nothing.
@@ -54,8 +74,10 @@ impl Lease {
     /// If `at` is more than the length.
     #[must_use]
     pub fn split_off(&mut self, at: usize) -> Self {
-        let behind = self.part(at, self.len as usize);
-        self.len = at as u32;
+        let behind = self.part(at, self.len());
+        if let Some(piece) = &mut self.0 {
+            piece.len = at as u32;
+        }
         behind
     }
 
@@ -75,22 +97,22 @@ impl Lease {
     /// # Panics
     /// If `count` is more than the length.
     pub fn advance(&mut self, count: usize) {
-        assert!(count <= self.len as usize, "{count} of {} bytes", self.len);
-        self.offset += count as u32;
-        self.len -= count as u32;
+        assert!(count <= self.len(), "{count} of {} bytes", self.len());
+        if let Some(piece) = &mut self.0 {
+            piece.offset += count as u32;
+            piece.len -= count as u32;
+        }
     }
 
     fn part(&self, from: usize, to: usize) -> Self {
-        assert!(from <= to && to <= self.len as usize, "bytes {from} to {to} of {}", self.len);
-        if let Holder::Group(state) = &self.holder {
-            state.share(self.buffer);
+        assert!(from <= to && to <= self.len(), "bytes {from} to {to} of {}", self.len());
+        let Some(piece) = &self.0 else { return Self::empty() };
+        let (offset, len) = (piece.offset + from as u32, (to - from) as u32);
+        if let Holder::Group(state) = &piece.holder {
+            state.share(piece.buffer);
+            return Self::of_group(state.clone(), piece.buffer, offset, len);
         }
-        Self {
-            holder: self.holder.clone(),
-            buffer: self.buffer,
-            offset: self.offset + from as u32,
-            len: (to - from) as u32,
-        }
+        Self(Some(Box::new(Piece { holder: piece.holder.clone(), buffer: 0, offset, len })))
     }
 }
 
@@ -99,10 +121,11 @@ impl std::ops::Deref for Lease {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        match &self.holder {
+        let Some(piece) = &self.0 else { return &[] };
+        match &piece.holder {
             // SAFETY: [buffer-held] this lease counts as a holder, and covers reported bytes only.
-            Holder::Group(state) => unsafe { state.memory.bytes(self.buffer, self.offset, self.len) },
-            Holder::Own(bytes) => &bytes[self.offset as usize..][..self.len as usize],
+            Holder::Group(state) => unsafe { state.memory.bytes(piece.buffer, piece.offset, piece.len) },
+            Holder::Own(bytes) => &bytes[piece.offset as usize..][..piece.len as usize],
             Holder::Nobody => &[],
         }
     }
@@ -117,15 +140,41 @@ impl AsRef<[u8]> for Lease {
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        if let Holder::Group(state) = &self.holder {
-            state.give_back(self.buffer);
+        let Some(mut piece) = self.0.take() else { return };
+        if let Holder::Group(state) = std::mem::replace(&mut piece.holder, Holder::Nobody) {
+            let buffer = piece.buffer;
+            state.spare_pieces.keep(piece);
+            state.give_back(buffer);
         }
     }
 }
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Lease({} bytes)", self.len)
+        write!(f, "Lease({} bytes)", self.len())
+    }
+}
+
+/// Pieces for the next leases of a group: so a lease costs no allocation.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "a lease takes the box as it is")]
+pub(crate) struct SparePieces(RefCell<Vec<Box<Piece>>>);
+
+/// More leases than this at the same time are rare, and may cost an allocation each.
+const SPARE_PIECES_MAX: usize = 4096;
+
+impl SparePieces {
+    #[inline]
+    fn take_one(&self) -> Option<Box<Piece>> {
+        self.0.borrow_mut().pop()
+    }
+
+    #[inline]
+    fn keep(&self, piece: Box<Piece>) {
+        let mut spare = self.0.borrow_mut();
+        if spare.len() < SPARE_PIECES_MAX {
+            spare.push(piece);
+        }
     }
 }
 
@@ -148,6 +197,15 @@ impl Received {
             Some(buffer) => Self { group: Some(group.clone()), buffer, offset: done.offset, bytes },
             None => Self::nothing(),
         }
+    }
+
+    /// As one lease, if it lies in one buffer.
+    #[inline]
+    pub(crate) fn whole(group: &Group, done: Completion) -> Option<Lease> {
+        let bytes = u32::try_from(done.result).unwrap_or(0);
+        let Some(buffer) = done.buffer() else { return Some(Lease::empty()) };
+        let fits = bytes <= group.state.memory.buffer_bytes() - done.offset;
+        fits.then(|| Lease::of_group(group.state.clone(), buffer, done.offset, bytes))
     }
 
     /// Nothing: the end of a stream, or an error.
@@ -183,7 +241,7 @@ impl Iterator for Received {
         } else {
             self.group = None;
         }
-        let lease = Lease { holder: Holder::Group(state), buffer, offset, len };
+        let lease = Lease::of_group(state, buffer, offset, len);
         // A buffer may come without bytes (an error, the end): dropping the lease recycles it.
         if len == 0 { None } else { Some(lease) }
     }

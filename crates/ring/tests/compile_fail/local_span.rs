@@ -1,7 +1,6 @@
 //! A request points into its operation, not into a local variable.
 
 use coronet_ring::{Done, Op, Request, SharedFd, Span};
-use std::os::fd::AsFd;
 
 struct Send(SharedFd);
 
@@ -10,7 +9,7 @@ impl Op for Send {
 
     fn request(&mut self) -> Request<'_> {
         let bytes = [0; 8];
-        Request::Send { socket: self.0.as_fd(), from: Span::new(&bytes), flags: 0 }
+        Request::Send { socket: self.0.target(), from: Span::new(&bytes), flags: 0 }
     }
 
     fn finish(self, done: Done<Self>) -> u32 {

@@ -150,7 +150,7 @@ impl Op for Send {
     type Output = io::Result<u32>;
 
     fn request(&mut self) -> Request<'_> {
-        Request::Send { socket: self.socket.as_fd(), from: Span::new(&self.from), flags: libc::MSG_WAITALL }
+        Request::Send { socket: self.socket.target(), from: Span::new(&self.from), flags: libc::MSG_WAITALL }
     }
 
     fn finish(self, done: Done<Self>) -> Self::Output {
@@ -172,7 +172,7 @@ impl Op for SendMessage {
     fn request(&mut self) -> Request<'_> {
         let slices = self.slices.iter().map(Vec::as_slice).chain([self.inline.as_slice()]);
         let message = self.space.gather(slices);
-        Request::SendMessage { socket: self.socket.as_fd(), message, flags: 0 }
+        Request::SendMessage { socket: self.socket.target(), message, flags: 0 }
     }
 
     fn finish(self, done: Done<Self>) -> Self::Output {

@@ -9,12 +9,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use coronet_ring::pool::Received;
 use coronet_ring::{Lease, OpFuture, OpStream};
 
 use super::TcpStream;
 use super::socket::Socket;
-use crate::net::turn::Taken;
 use crate::op;
 
 /// How a stream receives.
@@ -180,18 +178,26 @@ impl Receive {
         loop {
             match &mut self.source {
                 Source::Idle(cause) => self.source = arm(*cause, socket),
-                Source::Multishot(stream) => match ready!(poll_received(stream, socket, cx)) {
-                    Some(Ok(mut received)) => match received.next() {
-                        Some(first) => {
-                            if !received.is_empty() {
-                                received.for_each(|lease| self.push(lease));
+                Source::Multishot(stream) => match ready!(stream.poll_done(cx)) {
+                    Some(done) => {
+                        let result = done.result;
+                        let group = socket.context.receive_group().expect("a multishot picks from the group");
+                        let first = match group.receive_whole(done) {
+                            Ok(lease) => lease,
+                            Err(bundle) => {
+                                let mut leases = group.receive(bundle);
+                                let first = leases.next().unwrap_or(Lease::empty());
+                                leases.for_each(|lease| self.push(lease));
+                                first
                             }
+                        };
+                        if result > 0 {
                             return Poll::Ready(Ok(first));
                         }
-                        None => self.source = Source::Ended,
-                    },
-                    Some(Err(error)) => {
-                        self.source = self.after(error, socket)?;
+                        // A buffer may come without bytes: dropped, it goes back.
+                        drop(first);
+                        self.source =
+                            if result == 0 { Source::Ended } else { self.after(errno(result), socket)? };
                     }
                     // Its last completion carried bytes: it did not fail, it only ended.
                     None => self.source = Source::Idle(Cause::Fresh),
@@ -227,15 +233,8 @@ impl Receive {
     }
 }
 
-#[inline]
-fn poll_received(
-    stream: &mut OpStream<op::RecvMulti>,
-    socket: &Socket,
-    cx: &mut Context<'_>,
-) -> Poll<Option<io::Result<Received>>> {
-    let Some(group) = socket.context.receive_group() else { return stream.poll_item(cx) };
-    // There is one group for all streams of a thread, so the operation need not be asked.
-    stream.poll_done(cx).map(|done| done.map(|done| op::RecvMulti::received(group, done)))
+fn errno(result: i32) -> io::Error {
+    io::Error::from_raw_os_error(-result)
 }
 
 fn arm(cause: Cause, socket: &Socket) -> Source {
@@ -259,12 +258,12 @@ fn arm(cause: Cause, socket: &Socket) -> Source {
 #[must_use = "futures do nothing unless awaited"]
 pub struct RecvLease<'a> {
     stream: &'a TcpStream,
-    turn: Option<Taken<'a>>,
+    has_turn: bool,
 }
 
 impl<'a> RecvLease<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Self {
-        Self { stream, turn: None }
+        Self { stream, has_turn: false }
     }
 }
 
@@ -273,18 +272,29 @@ impl Future for RecvLease<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
-        if self.turn.is_none() {
-            self.turn = Some(self.stream.reader.take("read")?);
+        if !self.has_turn {
+            self.stream.reader.take("read")?.keep();
+            self.has_turn = true;
         }
         let received = ready!(self.stream.receive.borrow_mut().poll_recv(&self.stream.socket, cx));
-        self.turn = None;
+        self.has_turn = false;
+        self.stream.reader.give_back();
         Poll::Ready(received)
+    }
+}
+
+impl Drop for RecvLease<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.has_turn {
+            self.stream.reader.give_back();
+        }
     }
 }
 
 impl std::fmt::Debug for RecvLease<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecvLease").field("polled", &self.turn.is_some()).finish_non_exhaustive()
+        f.debug_struct("RecvLease").field("polled", &self.has_turn).finish_non_exhaustive()
     }
 }
 

@@ -40,7 +40,7 @@ const FLUSH_TIME_MAX: Duration = Duration::from_secs(30);
 pub struct TcpStream {
     pub(super) socket: Socket,
     pub(super) receive: RefCell<Receive>,
-    pub(super) transmit: RefCell<Transmit>,
+    pub(super) transmit: Transmit,
     pub(super) reader: Turn,
     pub(super) writer: Turn,
 }
@@ -228,7 +228,7 @@ impl TcpStream {
         if len == 0 {
             return (Ok(0), bufs);
         }
-        let send = op::SendVectored::new(self.socket.fd.clone(), bufs, libc::MSG_WAITALL);
+        let send = op::SendVectored::new(self.transmit.take_socket(&self.socket), bufs, libc::MSG_WAITALL);
         Sending::new(&self.transmit, self.socket.handle().submit(send), len).await
     }
 
@@ -266,8 +266,8 @@ impl TcpStream {
 
     async fn start_write(&self) -> io::Result<crate::net::turn::Taken<'_>> {
         let turn = self.writer.take("write")?;
-        if !self.transmit.borrow().is_idle() {
-            poll_fn(|cx| self.transmit.borrow_mut().poll_idle(cx)).await?;
+        if !self.transmit.is_idle() {
+            poll_fn(|cx| self.transmit.poll_idle(cx)).await?;
         }
         Ok(turn)
     }
@@ -278,7 +278,7 @@ impl TcpStream {
     /// `ResourceBusy` if a dropped write is still under way, which this would cut: [`Self::flush`]
     /// first. `NotConnected` if the connection is gone.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if how != Shutdown::Read && !self.transmit.borrow().is_idle() {
+        if how != Shutdown::Read && !self.transmit.is_idle() {
             let text = "a write whose future was dropped is still being sent; flush first";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
         }
@@ -351,7 +351,7 @@ impl TcpStream {
     pub fn into_std(self) -> Result<std::net::TcpStream, IntoStdError> {
         let busy = {
             let receive = self.receive.borrow();
-            receive.is_armed() || receive.waiting() > 0 || !self.transmit.borrow().is_idle()
+            receive.is_armed() || receive.waiting() > 0 || !self.transmit.is_idle()
         };
         if busy {
             return Err(IntoStdError { stream: self });
@@ -369,7 +369,7 @@ impl TcpStream {
         Self {
             socket,
             receive: RefCell::new(Receive::new()),
-            transmit: RefCell::default(),
+            transmit: Transmit::new(),
             reader: Turn::default(),
             writer: Turn::default(),
         }
@@ -399,7 +399,7 @@ pub(super) fn inet(address: socket2::SockAddr) -> io::Result<SocketAddr> {
 
 impl Drop for TcpStream {
     fn drop(&mut self) {
-        if !self.transmit.borrow().is_idle() {
+        if !self.transmit.is_idle() {
             // The operation keeps socket and bytes; a peer that reads nothing must not keep them for ever.
             // If it fails, the connection is gone already.
             let _ = SockRef::from(&self.socket.fd).set_tcp_user_timeout(Some(FLUSH_TIME_MAX));

@@ -3,18 +3,18 @@
 //! A write whose future is dropped goes on; the next write waits behind it. If it then
 //! falls short, the stream says so once, before it takes new data.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use coronet_ring::{DetachedOp, Op, OpFuture};
+use coronet_ring::{DetachedOp, Op, OpFuture, SharedFd};
 
 use super::TcpStream;
+use super::socket::Socket;
 use crate::buf::{BufResult, IoBuf};
-use crate::net::turn::Taken;
 use crate::op::Send;
 
 /// A write whose future was dropped did not send all of its bytes.
@@ -37,62 +37,153 @@ impl fmt::Display for Partial {
 
 impl std::error::Error for Partial {}
 
+/// Sends after which a stream counts as busy, and its socket gets a place in the ring's own table of
+/// files: that costs two system calls, and spares each further send 1-2 %.
+const BUSY_AFTER: u8 = 64;
+
 /// The state of one direction.
-///
-/// The send of a dropped future, which goes on, and its length. One word: that is rare.
-#[derive(Default)]
-pub(super) struct Transmit(Option<Box<(DetachedOp, usize)>>);
+pub(super) struct Transmit {
+    /// For the next send, which takes it along and brings it back: counting the socket up and down
+    /// would fetch a cache line of its own for every message. Missing after a dropped write.
+    spare: Cell<Option<SharedFd>>,
+    /// The send of a dropped future, which goes on, and its length. One word: that is rare.
+    under_way: Cell<Option<Box<(DetachedOp, usize)>>>,
+    /// Sends so far, up to the limit.
+    sends: Cell<u8>,
+}
 
 impl Transmit {
+    pub(super) fn new() -> Self {
+        Self { spare: Cell::new(None), under_way: Cell::new(None), sends: Cell::new(0) }
+    }
+
     /// True if new data may be sent at once.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        self.0.is_none()
+        let under_way = self.under_way.take();
+        let is_idle = under_way.is_none();
+        self.under_way.set(under_way);
+        is_idle
     }
 
     /// Waits until nothing is under way; the failure of a dropped write, once.
-    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(under_way) = &mut self.0 else { return Poll::Ready(Ok(())) };
-        let (send, of) = &mut **under_way;
-        let done = ready!(Pin::new(send).poll(cx));
+    pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(mut under_way) = self.under_way.take() else { return Poll::Ready(Ok(())) };
+        let (send, of) = &mut *under_way;
         let of = *of;
-        self.0 = None;
+        let Poll::Ready(done) = Pin::new(send).poll(cx) else {
+            self.under_way.set(Some(under_way));
+            return Poll::Pending;
+        };
         Poll::Ready(match done.value() {
             Ok(sent) if sent as usize == of => Ok(()),
             Ok(sent) => Err(io::Error::new(io::ErrorKind::WriteZero, Partial { sent: sent as usize, of })),
             Err(error) => Err(error),
         })
     }
+
+    /// The socket, for one send.
+    #[inline]
+    pub(super) fn take_socket(&self, socket: &Socket) -> SharedFd {
+        if self.sends.get() < BUSY_AFTER {
+            return self.count_send(socket);
+        }
+        self.spare.take().unwrap_or_else(|| held_or_not(socket))
+    }
+
+    #[cold]
+    fn count_send(&self, socket: &Socket) -> SharedFd {
+        self.sends.set(self.sends.get() + 1);
+        let spare = self.spare.take();
+        if self.sends.get() == BUSY_AFTER {
+            return held_or_not(socket);
+        }
+        spare.unwrap_or_else(|| socket.fd.clone())
+    }
+
+    /// Keeps the socket of a send for the next one.
+    #[inline]
+    fn put_back(&self, socket: SharedFd) {
+        let before = self.spare.replace(Some(socket));
+        debug_assert!(before.is_none(), "one send at a time");
+    }
+
+    /// Goes on with the send of a dropped future.
+    fn go_on(&self, send: DetachedOp, len: usize) {
+        let before = self.under_way.replace(Some(Box::new((send, len))));
+        debug_assert!(before.is_none(), "one send at a time");
+    }
+}
+
+fn held_or_not(socket: &Socket) -> SharedFd {
+    socket.handle().hold(&socket.fd).unwrap_or_else(|| socket.fd.clone())
 }
 
 /// The future of [`TcpStream::write`](super::TcpStream::write).
+///
+/// Written by hand, and of few words: see [`RecvLease`](super::RecvLease).
 #[must_use = "futures do nothing unless awaited"]
 pub struct Write<'a, B: IoBuf> {
     stream: &'a TcpStream,
-    turn: Option<Taken<'a>>,
-    step: Step<'a, B>,
+    step: Step<B>,
 }
 
-enum Step<'a, B: IoBuf> {
-    /// Not sent from here on: never polled, or waiting behind the send of a dropped future.
-    Before(B, usize),
-    Sending(Sending<'a, Send<B>>),
+enum Step<B: IoBuf> {
+    /// Not sent from `start` on: never polled, or waiting behind the send of a dropped future.
+    Before {
+        buf: B,
+        start: usize,
+        has_turn: bool,
+    },
+    /// It has the turn.
+    Sending {
+        send: OpFuture<Send<B>>,
+        len: Len,
+    },
     Done,
 }
 
+/// Bytes of one send, of which the kernel takes 2 GiB at the most.
+struct Len(u32);
+
 impl<'a, B: IoBuf> Write<'a, B> {
     pub(super) fn new(stream: &'a TcpStream, buf: B) -> Self {
-        Self { stream, turn: None, step: Step::Before(buf, 0) }
+        Self { stream, step: Step::Before { buf, start: 0, has_turn: false } }
     }
 
-    /// Takes the turn, and waits until nothing is under way.
+    /// Waits for the turn, and submits; the buffer if there is nothing to wait for.
     #[inline]
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.turn.is_none() {
-            self.turn = Some(self.stream.writer.take("write")?);
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<BufResult<usize, B>>> {
+        let Step::Before { has_turn, .. } = &mut self.step else { return Poll::Ready(None) };
+        let stream = self.stream;
+        let may_send = if *has_turn {
+            ready!(stream.transmit.poll_idle(cx))
+        } else {
+            match stream.writer.take("write") {
+                Ok(turn) => {
+                    turn.keep();
+                    *has_turn = true;
+                    if stream.transmit.is_idle() { Ok(()) } else { ready!(stream.transmit.poll_idle(cx)) }
+                }
+                Err(error) => Err(error),
+            }
+        };
+        let Step::Before { buf, start, has_turn } = std::mem::replace(&mut self.step, Step::Done) else {
+            unreachable!("looked at above")
+        };
+        let len = buf.as_bytes().len() - start;
+        if may_send.is_err() || len == 0 {
+            if has_turn {
+                stream.writer.give_back();
+            }
+            return Poll::Ready(Some((may_send.map(|()| 0), buf)));
         }
-        let mut transmit = self.stream.transmit.borrow_mut();
-        if transmit.is_idle() { Poll::Ready(Ok(())) } else { transmit.poll_idle(cx) }
+        let socket = stream.transmit.take_socket(&stream.socket);
+        let send = Send::new(socket, buf, libc::MSG_WAITALL).starting_at(start);
+        let send = stream.socket.handle().submit(send);
+        let len = Len(u32::try_from(len).unwrap_or(u32::MAX));
+        self.step = Step::Sending { send, len };
+        Poll::Ready(None)
     }
 }
 
@@ -102,34 +193,38 @@ impl<B: IoBuf> Unpin for Write<'_, B> {}
 impl<B: IoBuf> Future for Write<'_, B> {
     type Output = BufResult<usize, B>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if matches!(this.step, Step::Before(..)) {
-            let may_send = ready!(this.poll_turn(cx));
-            let Step::Before(buf, start) = std::mem::replace(&mut this.step, Step::Done) else {
-                unreachable!()
-            };
-            let len = buf.as_bytes().len() - start;
-            if may_send.is_err() || len == 0 {
-                this.turn = None;
-                return Poll::Ready((may_send.map(|()| 0), buf));
-            }
-            let send = Send::new(this.stream.socket.fd.clone(), buf, libc::MSG_WAITALL).starting_at(start);
-            let send = this.stream.socket.handle().submit(send);
-            this.step = Step::Sending(Sending::new(&this.stream.transmit, send, len));
+        if let Some(output) = ready!(this.poll_start(cx)) {
+            return Poll::Ready(output);
         }
-        let Step::Sending(sending) = &mut this.step else { panic!("polled after it was ready") };
-        let output = ready!(Pin::new(sending).poll(cx));
+        let Step::Sending { send, .. } = &mut this.step else { panic!("polled after it was ready") };
+        let sent = ready!(Pin::new(send).poll(cx));
         this.step = Step::Done;
-        this.turn = None;
-        Poll::Ready(output)
+        this.stream.transmit.put_back(sent.socket);
+        this.stream.writer.give_back();
+        Poll::Ready((sent.result, sent.buf))
+    }
+}
+
+impl<B: IoBuf> Drop for Write<'_, B> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.step, Step::Done) {
+            Step::Before { has_turn: false, .. } | Step::Done => {}
+            Step::Before { has_turn: true, .. } => self.stream.writer.give_back(),
+            Step::Sending { send, len } => {
+                self.stream.transmit.go_on(send.detach(), len.0 as usize);
+                self.stream.writer.give_back();
+            }
+        }
     }
 }
 
 impl<B: IoBuf> fmt::Debug for Write<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Write")
-            .field("started", &matches!(self.step, Step::Sending(_)))
+            .field("started", &matches!(self.step, Step::Sending { .. }))
             .finish_non_exhaustive()
     }
 }
@@ -150,6 +245,7 @@ impl<'a, B: IoBuf> WriteAll<'a, B> {
 impl<B: IoBuf> Future for WriteAll<'_, B> {
     type Output = BufResult<(), B>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let (result, buf) = ready!(Pin::new(&mut self.write).poll(cx));
@@ -165,7 +261,7 @@ impl<B: IoBuf> Future for WriteAll<'_, B> {
                 return Poll::Ready((Ok(()), buf));
             }
             // The kernel takes all of it, up to 2 GiB; a short count comes before an error.
-            self.write.step = Step::Before(buf, self.sent);
+            self.write.step = Step::Before { buf, start: self.sent, has_turn: false };
         }
     }
 }
@@ -178,15 +274,15 @@ impl<B: IoBuf> fmt::Debug for WriteAll<'_, B> {
 
 /// One send, which the stream goes on with if this is dropped.
 pub(super) struct Sending<'a, O: Op> {
-    transmit: &'a RefCell<Transmit>,
+    transmit: &'a Transmit,
     send: Option<OpFuture<O>>,
     len: usize,
 }
 
 impl<'a, O: Op> Sending<'a, O> {
     /// Nothing else may be under way.
-    pub(super) fn new(transmit: &'a RefCell<Transmit>, send: OpFuture<O>, len: usize) -> Self {
-        debug_assert!(transmit.borrow().is_idle());
+    pub(super) fn new(transmit: &'a Transmit, send: OpFuture<O>, len: usize) -> Self {
+        debug_assert!(transmit.is_idle());
         Self { transmit, send: Some(send), len }
     }
 }
@@ -205,7 +301,7 @@ impl<B, O: Op<Output = BufResult<usize, B>>> Future for Sending<'_, O> {
 impl<O: Op> Drop for Sending<'_, O> {
     fn drop(&mut self) {
         if let Some(send) = self.send.take() {
-            self.transmit.borrow_mut().0 = Some(Box::new((send.detach(), self.len)));
+            self.transmit.go_on(send.detach(), self.len);
         }
     }
 }

@@ -6,13 +6,16 @@ use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
 
 use crate::request::Request;
+use crate::target::TableNumber;
 
 /// Fills the entry for `request`.
+///
+/// `files` is the ring's table of files, if it has one.
 ///
 /// Call it only when the entry is going to be published: a `Close` gives its
 /// descriptor away here.
 #[inline]
-pub(crate) fn encode(request: Request<'static>) -> Entry {
+pub(crate) fn encode(request: Request<'static>, files: Option<TableNumber>) -> Entry {
     let fd = |fd: std::os::fd::BorrowedFd<'_>| types::Fd(fd.as_raw_fd());
     match request {
         Request::Nop => opcode::Nop::new().build(),
@@ -39,11 +42,19 @@ pub(crate) fn encode(request: Request<'static>) -> Entry {
             opcode::RecvMultiBundle::new(fd(socket), group.to_raw()).build()
         }
         Request::Send { socket, from, flags } => {
-            opcode::Send::new(fd(socket), from.as_ptr(), from.len()).flags(flags | libc::MSG_NOSIGNAL).build()
+            let send = match files.and_then(|files| socket.place_in(files)) {
+                Some(place) => opcode::Send::new(types::Fixed(place), from.as_ptr(), from.len()),
+                None => opcode::Send::new(types::Fd(socket.as_raw_fd()), from.as_ptr(), from.len()),
+            };
+            send.flags(flags | libc::MSG_NOSIGNAL).build()
         }
-        Request::SendMessage { socket, message, flags } => opcode::SendMsg::new(fd(socket), message.as_ptr())
-            .flags((flags | libc::MSG_NOSIGNAL) as u32)
-            .build(),
+        Request::SendMessage { socket, message, flags } => {
+            let send = match files.and_then(|files| socket.place_in(files)) {
+                Some(place) => opcode::SendMsg::new(types::Fixed(place), message.as_ptr()),
+                None => opcode::SendMsg::new(types::Fd(socket.as_raw_fd()), message.as_ptr()),
+            };
+            send.flags((flags | libc::MSG_NOSIGNAL) as u32).build()
+        }
         Request::Close { fd } => {
             let fd = fd.take().expect("a close owns its descriptor until it is accepted");
             opcode::Close::new(types::Fd(fd.into_raw_fd())).build()

@@ -10,6 +10,7 @@
 #![allow(unsafe_code, reason = "publishes entries, enters the kernel, and registers buffer rings")]
 
 pub(crate) mod encode;
+mod files;
 pub(crate) mod setup;
 pub(crate) mod unpark;
 
@@ -23,12 +24,14 @@ use io_uring::{IoUring, opcode, squeue};
 
 use crate::backend::capability::{self, Capabilities};
 use crate::backend::uring::encode::encode;
+use crate::backend::uring::files::FileTable;
 use crate::backend::uring::setup::{Rung, Setup};
 use crate::backend::uring::unpark::Unparker;
 use crate::backend::{Backend, BackendReport, Batch, Counters, Lent, Submitted};
 use crate::completion::Completion;
 use crate::error;
 use crate::pool::{GroupId, GroupMemory};
+use crate::target::Place;
 use crate::token::Token;
 
 /// The poll on the eventfd that ends a park.
@@ -54,6 +57,7 @@ pub(crate) struct Uring {
     report: BackendReport,
     counters: Counters,
     overflows_seen: u32,
+    files: FileTable,
 }
 
 impl Uring {
@@ -87,6 +91,7 @@ impl Uring {
             report,
             counters: Counters::default(),
             overflows_seen: 0,
+            files: FileTable::new(),
         };
         this.arm_wake();
         Ok(this)
@@ -114,6 +119,21 @@ impl Uring {
         let fd = self.ring.as_raw_fd();
         // SAFETY: [ring-open] the ring owns its descriptor, and the borrow ends before the ring does.
         unsafe { BorrowedFd::borrow_raw(fd) }
+    }
+
+    /// Puts the file of `fd` into the ring's own table. `None` if there is no table, or no room in it.
+    pub(crate) fn hold(&mut self, fd: BorrowedFd<'_>) -> Option<Place> {
+        // An older kernel keeps a file until every request before it is over, so that a close may
+        // take as long as a stranger's send.
+        if !self.report.capabilities.file_table {
+            return None;
+        }
+        self.files.hold(&self.ring.submitter(), fd)
+    }
+
+    /// Takes it out again.
+    pub(crate) fn let_go(&mut self, place: Place) {
+        self.files.let_go(&self.ring.submitter(), place);
     }
 
     fn publish(&mut self, entry: squeue::Entry) -> Submitted {
@@ -173,6 +193,12 @@ impl Uring {
     }
 }
 
+impl Drop for Uring {
+    fn drop(&mut self) {
+        self.files.clear(&self.ring.submitter());
+    }
+}
+
 // SAFETY: [loan-pinned] [done-genuine] completions are the kernel's own, reported once; [ring-open] `ring` owns
 // the descriptor.
 unsafe impl Backend for Uring {
@@ -182,7 +208,7 @@ unsafe impl Backend for Uring {
         if queue.is_full() {
             return Submitted::Full;
         }
-        let entry = encode(lent.into_request()).user_data(token.to_raw());
+        let entry = encode(lent.into_request(), self.files.number()).user_data(token.to_raw());
         // SAFETY: [entry-lent] the entry is of a `Lent` request.
         let pushed = unsafe { queue.push(&entry) };
         pushed.expect("there was room");
