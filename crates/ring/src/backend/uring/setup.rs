@@ -76,6 +76,11 @@ fn completions(entries: u32) -> u32 {
 }
 
 impl Rung {
+    /// Completions are posted while the thread is in an enter, and at no other time.
+    pub(crate) fn completes_in_enter(self) -> bool {
+        self.defer_taskrun
+    }
+
     /// The submission queue's flags say when task work waits.
     pub(crate) fn flags_taskrun(self) -> bool {
         self.defer_taskrun || self.coop_taskrun
