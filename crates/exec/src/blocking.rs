@@ -53,13 +53,13 @@ impl std::fmt::Debug for State {
 }
 
 impl Pool {
-    /// A pool of at most `threads_max` threads (at least one); none is started yet.
+    /// A pool of at most `threads_max` threads; none is started yet. Without any, jobs run at once.
     pub(crate) fn new(threads_max: usize) -> Arc<Pool> {
         Arc::new(Pool {
             shared: Arc::new(Shared {
                 state: Mutex::new(State { queue: VecDeque::new(), threads: 0, idle: 0, is_closed: false }),
                 work: Condvar::new(),
-                threads_max: threads_max.max(1),
+                threads_max,
                 unfinished: AtomicUsize::new(0),
             }),
         })
@@ -72,6 +72,9 @@ impl Pool {
     pub(crate) fn submit(&self, job: BlockingJob) {
         let shared = &self.shared;
         shared.unfinished.fetch_add(1, Ordering::Relaxed);
+        if shared.threads_max == 0 {
+            return shared.run(job);
+        }
         let mut state = shared.lock();
         state.queue.push_back(job);
         // `idle` includes threads that were notified and have not come yet, so count their jobs.

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     blocking::Pool,
     budget,
-    clock::Clock,
+    clock::{Clock, Instant},
     context,
     mailbox::{Bell, Mailbox},
     park::Park,
@@ -43,6 +43,9 @@ pub struct Config {
     /// Enough to keep disks and resolvers busy; a program that parks hundreds of threads in
     /// blocking calls should say so.
     pub blocking_threads: usize,
+    /// Runs `spawn_blocking` at once, on the core: for a simulation, in which a thread would be
+    /// chance. Default: no.
+    pub blocking_here: bool,
     /// Where the time comes from. Default: the kernel.
     pub clock: Clock,
     /// How long `Park::shut_down` may take. Default one second.
@@ -56,6 +59,7 @@ impl Default for Config {
         Config {
             event_interval: 61,
             blocking_threads: 64,
+            blocking_here: false,
             clock: Clock::Real,
             drain_timeout: Duration::from_secs(1),
             pool: None,
@@ -130,12 +134,12 @@ impl Executor {
         let bell = Arc::new(Bell::new(park.unparker()));
         let scheduler = Scheduler::new(bell.clone());
         let root = Root::new(&scheduler);
-        let Config { event_interval, blocking_threads, clock, drain_timeout, pool } = config;
+        let Config { event_interval, blocking_threads, blocking_here, clock, drain_timeout, pool } = config;
         let services = Services {
             scheduler,
             timers: Rc::new(Timers::new(clock)),
             mailbox: Arc::new(Mailbox::new(bell.clone())),
-            pool: pool.unwrap_or_else(|| Pool::new(blocking_threads)),
+            pool: pool.unwrap_or_else(|| Pool::new(if blocking_here { 0 } else { blocking_threads.max(1) })),
             stop: Rc::default(),
             parks: Cell::new(0),
             looks: Cell::new(0),
@@ -196,6 +200,39 @@ impl Executor {
             }
             self.look_around();
         }
+    }
+
+    /// One tick, for whoever runs several executors on one thread: lets what can run do so once
+    /// around, fires timers, hands over and collects, and does not sleep. Whether anything ran, or
+    /// can run now.
+    ///
+    /// # Panics
+    /// If the thread runs an executor already, or if the park fails.
+    pub fn turn(&self) -> bool {
+        let Some(_entered) = self.enter() else {
+            panic!("an executor is turned inside of another one, which this thread runs already")
+        };
+        let services = &*self.services;
+        self.collect();
+        services.timers.fire();
+        let mut has_run = false;
+        for _ in 0..self.event_interval {
+            if !services.scheduler.run_one() {
+                break;
+            }
+            has_run = true;
+        }
+        context::with(|context| context.task.set(0));
+        services.looks.set(services.looks.get() + 1);
+        self.park.borrow_mut().park(Some(Duration::ZERO)).unwrap_or_else(|error| park_failed(&error));
+        self.collect();
+        services.timers.fire();
+        has_run || services.scheduler.has_runnable()
+    }
+
+    /// When the next timer is due; for whoever turns this executor.
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.services.timers.next()
     }
 
     /// The second half of a tick: other threads' wakes, timers, events; sleep if nothing runs.

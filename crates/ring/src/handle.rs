@@ -11,6 +11,7 @@ use crate::pool::{Group, GroupConfig};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::stream::OpStream;
+use crate::system::System;
 
 /// Submits operations to one driver. `!Send`: a ring belongs to one thread.
 ///
@@ -75,6 +76,11 @@ impl Handle {
     /// Which backend this is, and why.
     pub fn report(&self) -> BackendReport {
         self.shared.report()
+    }
+
+    /// The kernel behind the driver, for the calls that go past the ring.
+    pub fn system(&self) -> &dyn System {
+        self.shared.system()
     }
 
     /// What ends a park of this driver from another thread.

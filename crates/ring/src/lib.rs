@@ -52,6 +52,7 @@ pub mod request;
 pub mod pool;
 pub mod span;
 pub mod completion;
+pub mod system;
 pub mod token;
 pub mod fd;
 pub mod target;
@@ -72,6 +73,7 @@ pub use {
     span::{Message, MessageSpace, Span, SpanMut},
     stats::Stats,
     stream::OpStream,
+    system::{RealSystem, SocketOption, System},
     target::Target,
     token::Token,
 };

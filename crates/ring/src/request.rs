@@ -169,15 +169,24 @@ pub enum Submitted {
     Full,
 }
 
-/// A span of time in the layout that the kernel reads.
+/// A span of time, also in the layout that the kernel reads.
 #[derive(Clone, Copy, Debug)]
-#[repr(transparent)]
-pub struct Timespec(io_uring::types::Timespec);
+pub struct Timespec {
+    kernel: io_uring::types::Timespec,
+    /// The same, for backends that are not the kernel.
+    span: Duration,
+}
 
 impl Timespec {
     /// Points the kernel at this value.
     pub(crate) fn as_kernel(&self) -> &io_uring::types::Timespec {
-        &self.0
+        &self.kernel
+    }
+}
+
+impl From<&Timespec> for Duration {
+    fn from(timespec: &Timespec) -> Self {
+        timespec.span
     }
 }
 
@@ -185,6 +194,6 @@ impl From<Duration> for Timespec {
     fn from(duration: Duration) -> Self {
         // The kernel counts in i64 nanoseconds: longer than 292 years is forever.
         let duration = duration.min(Duration::from_secs(i64::MAX as u64 / 1_000_000_000 - 1));
-        Self(duration.into())
+        Self { kernel: duration.into(), span: duration }
     }
 }

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::backend::{Backend, BackendReport, Batch, Unparker};
 use crate::completion::{Completion, Done};
@@ -21,6 +21,7 @@ use crate::lifecycle::table::{Dropped, Later, Parting, Table, Taken};
 use crate::op::{MultiOp, Op};
 use crate::pool::{Group, GroupConfig, GroupId, GroupState};
 use crate::stats::Stats;
+use crate::system::System;
 use crate::target::Place;
 use crate::token::Token;
 
@@ -35,11 +36,13 @@ pub(crate) struct Shared {
     parting: Cell<bool>,
     report: BackendReport,
     unparker: Unparker,
+    system: Rc<dyn System>,
 }
 
 impl Shared {
     pub(crate) fn new(mut engine: Engine) -> Self {
         let (report, unparker) = (engine.as_dyn().report().clone(), engine.as_dyn().unparker());
+        let system = engine.as_dyn().system();
         let core = Core {
             table: Table::new(DRIVERS.fetch_add(1, Ordering::Relaxed)),
             engine: Some(engine),
@@ -52,7 +55,7 @@ impl Shared {
             closed: false,
         };
         let (core, partings, parting) = (RefCell::new(core), RefCell::default(), Cell::new(false));
-        Self { core, partings, parting, report, unparker }
+        Self { core, partings, parting, report, unparker, system }
     }
 
     /// Files an operation and hands it to the backend.
@@ -248,7 +251,7 @@ impl Shared {
 
     /// Ends everything within `timeout`; the number of operations that had to be leaked.
     pub(crate) fn shut_down(self: &Rc<Self>, timeout: Duration) -> usize {
-        let start = Instant::now();
+        let start = self.system.now();
         {
             let mut core = self.core.borrow_mut();
             if core.engine.is_none() || core.stats.leaked > 0 {
@@ -261,7 +264,7 @@ impl Shared {
         let patience = timeout / 4 * 3;
         let mut forced = false;
         loop {
-            let elapsed = start.elapsed();
+            let elapsed = self.system.now() - start;
             let in_flight = self.core.borrow().table.lent;
             if in_flight == 0 {
                 break;
@@ -302,6 +305,10 @@ impl Shared {
 
     pub(crate) fn report(&self) -> BackendReport {
         self.report.clone()
+    }
+
+    pub(crate) fn system(&self) -> &dyn System {
+        &*self.system
     }
 
     pub(crate) fn unparker(&self) -> Unparker {

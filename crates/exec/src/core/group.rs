@@ -107,7 +107,7 @@ impl Cores {
         let cpus = affinity::allowed()?;
         let count = self.count.unwrap_or(cpus.len());
         let mut config = self.config;
-        config.pool.get_or_insert_with(|| Pool::new(config.blocking_threads));
+        config.pool.get_or_insert_with(|| Pool::new(config.blocking_threads.max(1)));
 
         let (report, reports) = mpsc::channel();
         let mut starts = Vec::new();

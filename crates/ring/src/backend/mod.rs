@@ -14,10 +14,12 @@ pub(crate) mod uring;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::completion::Completion;
 use crate::pool::{GroupId, GroupMemory};
+use crate::system::{RealSystem, System};
 use crate::token::Token;
 pub use capability::{Capabilities, kernel_release};
 
@@ -75,6 +77,12 @@ pub unsafe trait Backend {
 
     /// System calls so far, and how often the completion queue overflowed.
     fn counters(&self) -> Counters;
+
+    /// The kernel behind it, for the calls that go past the ring. The real one, unless it is
+    /// simulated. Asked once, when a driver is made.
+    fn system(&self) -> Rc<dyn System> {
+        Rc::new(RealSystem)
+    }
 }
 
 /// What a backend counts by itself.

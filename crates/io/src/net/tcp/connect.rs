@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use coronet_ring::SharedFd;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::SockAddr;
 
 use super::TcpStream;
 use crate::context;
@@ -43,8 +43,7 @@ impl TcpStream {
 }
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    let fd = SharedFd::new(socket.into());
+    let fd = SharedFd::new(context::current().handle().system().tcp_socket(address)?);
     let connect = op::Connect::new(fd.clone(), &SockAddr::from(address));
     context::current().handle().submit(connect).await?;
     let fd = fd.try_into_owned().expect("the operation is over, and held the only other clone");

@@ -10,13 +10,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use coronet_ring::{OpFuture, OpStream, SharedFd};
+use coronet_ring::{OpFuture, OpStream, RealSystem, SharedFd, SocketOption, System};
 use futures_core::Stream;
-use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
 use super::TcpStream;
 use super::socket::Socket;
-use super::stream::inet;
 use crate::context;
 use crate::net::resolve::{ToAddrs, lookup_host};
 use crate::net::turn::Turn;
@@ -86,39 +84,53 @@ impl ListenOptions {
     /// # Errors
     /// As for [`Self::bind`].
     pub fn bind_group(self, address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
-        let alone = raw_socket(address)?;
+        match context::try_current() {
+            Some(context) => self.bind_group_on(context.handle().system(), address, count),
+            None => self.bind_group_on(&RealSystem, address, count),
+        }
+    }
+
+    fn bind_group_on(
+        self,
+        system: &dyn System,
+        address: SocketAddr,
+        count: usize,
+    ) -> io::Result<Vec<std::net::TcpListener>> {
+        let alone = raw_socket(system, address)?;
         let named = |error| listen_error(address, error);
-        alone.bind(&address.into()).map_err(named)?;
+        system.bind(alone.as_fd(), address).map_err(named)?;
         // After the bind, so that it noticed others; before listening, so that these join.
-        alone.set_reuse_port(true)?;
-        let address = inet(alone.local_addr()?)?;
+        system.set_option(alone.as_fd(), SocketOption::ReusePort(true))?;
+        let address = system.local_addr(alone.as_fd())?;
         let mut group = vec![alone];
         for _ in 1..count {
-            let socket = raw_socket(address)?;
-            socket.set_reuse_port(true)?;
-            socket.bind(&address.into()).map_err(named)?;
+            let socket = raw_socket(system, address)?;
+            system.set_option(socket.as_fd(), SocketOption::ReusePort(true))?;
+            system.bind(socket.as_fd(), address).map_err(named)?;
             group.push(socket);
         }
         for socket in &group {
-            socket.listen(self.backlog).map_err(named)?;
+            system.listen(socket.as_fd(), self.backlog).map_err(named)?;
         }
         Ok(group.into_iter().map(Into::into).collect())
     }
 
     fn bind_one(self, address: SocketAddr) -> io::Result<std::net::TcpListener> {
-        let socket = raw_socket(address)?;
-        socket.set_reuse_port(self.reuse_port)?;
+        let context = context::current();
+        let system = context.handle().system();
+        let socket = raw_socket(system, address)?;
+        system.set_option(socket.as_fd(), SocketOption::ReusePort(self.reuse_port))?;
         let named = |error| listen_error(address, error);
-        socket.bind(&address.into()).map_err(named)?;
-        socket.listen(self.backlog).map_err(named)?;
+        system.bind(socket.as_fd(), address).map_err(named)?;
+        system.listen(socket.as_fd(), self.backlog).map_err(named)?;
         Ok(socket.into())
     }
 }
 
-fn raw_socket(address: SocketAddr) -> io::Result<RawSocket> {
-    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn raw_socket(system: &dyn System, address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = system.tcp_socket(address)?;
     // A restarted server may listen while old connections linger.
-    socket.set_reuse_address(true)?;
+    system.set_option(socket.as_fd(), SocketOption::ReuseAddress(true))?;
     Ok(socket)
 }
 
@@ -232,7 +244,7 @@ impl TcpListener {
                 Ok(fd) => {
                     self.pause.set(PAUSE.0);
                     // A connection that was reset meanwhile has no peer any more: nothing to serve.
-                    if let Ok(peer) = SockRef::from(&fd).peer_addr().and_then(inet) {
+                    if let Ok(peer) = self.socket.system().peer_addr(fd.as_fd()) {
                         return Poll::Ready(Ok((TcpStream::adopt(fd), peer)));
                     }
                 }
@@ -322,7 +334,7 @@ impl TcpListener {
     /// # Errors
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        inet(SockRef::from(&self.socket.fd).local_addr()?)
+        self.socket.system().local_addr(self.as_fd())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use coronet_ring::{Handle, SharedFd};
+use coronet_ring::{Handle, SharedFd, System};
 
 use crate::context::Context;
 
@@ -15,5 +15,10 @@ pub(super) struct Socket {
 impl Socket {
     pub(super) fn handle(&self) -> &Handle {
         self.context.handle()
+    }
+
+    /// The kernel behind the driver, for what goes past the ring.
+    pub(super) fn system(&self) -> &dyn System {
+        self.handle().system()
     }
 }

@@ -7,8 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use coronet_ring::SharedFd;
-use socket2::SockRef;
+use coronet_ring::{SharedFd, SocketOption};
 
 use super::receive::{Receive, RecvLease};
 use super::socket::Socket;
@@ -282,7 +281,7 @@ impl TcpStream {
             let text = "a write whose future was dropped is still being sent; flush first";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
         }
-        SockRef::from(&self.socket.fd).shutdown(how)
+        self.socket.system().shutdown(self.as_fd(), how)
     }
 
     /// Closes the connection after all that was written, and says how that went.
@@ -316,7 +315,7 @@ impl TcpStream {
     /// # Errors
     /// `NotConnected` if the connection is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        inet(SockRef::from(&self.socket.fd).peer_addr()?)
+        self.socket.system().peer_addr(self.as_fd())
     }
 
     /// The address of this side.
@@ -324,7 +323,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        inet(SockRef::from(&self.socket.fd).local_addr()?)
+        self.socket.system().local_addr(self.as_fd())
     }
 
     /// Sends small writes at once (`TCP_NODELAY`), instead of waiting for the answer to earlier ones.
@@ -332,7 +331,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `setsockopt(2)`.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        SockRef::from(&self.socket.fd).set_tcp_nodelay(nodelay)
+        self.socket.system().set_option(self.as_fd(), SocketOption::NoDelay(nodelay))
     }
 
     /// Whether small writes are sent at once.
@@ -340,7 +339,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `getsockopt(2)`.
     pub fn nodelay(&self) -> io::Result<bool> {
-        SockRef::from(&self.socket.fd).tcp_nodelay()
+        self.socket.system().nodelay(self.as_fd())
     }
 
     /// Gives the socket to the standard library; it is in blocking mode.
@@ -393,16 +392,13 @@ impl std::fmt::Display for IntoStdError {
 
 impl std::error::Error for IntoStdError {}
 
-pub(super) fn inet(address: socket2::SockAddr) -> io::Result<SocketAddr> {
-    address.as_socket().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an internet address"))
-}
-
 impl Drop for TcpStream {
     fn drop(&mut self) {
         if !self.transmit.is_idle() {
             // The operation keeps socket and bytes; a peer that reads nothing must not keep them for ever.
             // If it fails, the connection is gone already.
-            let _ = SockRef::from(&self.socket.fd).set_tcp_user_timeout(Some(FLUSH_TIME_MAX));
+            let limit = SocketOption::UserTimeout(FLUSH_TIME_MAX);
+            let _ = self.socket.system().set_option(self.as_fd(), limit);
         }
     }
 }

@@ -1,0 +1,156 @@
+//! The calls that go past the ring: making sockets, naming them, their options, the clock.
+//!
+//! Linux has operations of the ring for few of them, and slow ones for others. So they are
+//! plain calls, and this trait is the seam at which a simulated kernel takes their place. It is
+//! asked for when a socket is made or ends, never for a byte: the virtual call costs nothing
+//! that could be measured beside the system call behind it.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// A kernel, as far as it is not reached by the ring.
+///
+/// Every descriptor is a real one, so that owning, counting and closing it mean what they
+/// always mean; a simulated kernel hands out inert placeholders.
+pub trait System {
+    /// The monotonic clock, from an arbitrary zero.
+    fn now(&self) -> Duration;
+
+    /// A TCP socket of the family of `address`, closed on exec.
+    ///
+    /// # Errors
+    /// Those of `socket(2)`.
+    fn tcp_socket(&self, address: SocketAddr) -> io::Result<OwnedFd>;
+
+    /// Names a socket.
+    ///
+    /// # Errors
+    /// Those of `bind(2)`.
+    fn bind(&self, socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()>;
+
+    /// Lets a socket take connections; `backlog` of them may wait.
+    ///
+    /// # Errors
+    /// Those of `listen(2)`.
+    fn listen(&self, socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()>;
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    /// Those of `getsockname(2)`; `InvalidInput` for an address that is no internet address.
+    fn local_addr(&self, socket: BorrowedFd<'_>) -> io::Result<SocketAddr>;
+
+    /// The address of the other side.
+    ///
+    /// # Errors
+    /// As for [`Self::local_addr`]; `NotConnected` if there is no other side.
+    fn peer_addr(&self, socket: BorrowedFd<'_>) -> io::Result<SocketAddr>;
+
+    /// Ends one direction or both.
+    ///
+    /// # Errors
+    /// Those of `shutdown(2)`.
+    fn shutdown(&self, socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()>;
+
+    /// Sets an option.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    fn set_option(&self, socket: BorrowedFd<'_>, option: SocketOption) -> io::Result<()>;
+
+    /// Whether small writes are sent at once.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    fn nodelay(&self, socket: BorrowedFd<'_>) -> io::Result<bool>;
+
+    /// The addresses of `name`, a text such as `localhost:80`; `None` if the look-up blocks, and
+    /// has to be done on a thread by the resolver of the system.
+    fn look_up(&self, name: &str) -> Option<io::Result<Vec<SocketAddr>>>;
+}
+
+/// An option of a socket, with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketOption {
+    /// `SO_REUSEADDR`: listen although old connections linger.
+    ReuseAddress(bool),
+    /// `SO_REUSEPORT`: share the port with others who say so too.
+    ReusePort(bool),
+    /// `TCP_NODELAY`: send small writes at once.
+    NoDelay(bool),
+    /// `TCP_USER_TIMEOUT`: reset the connection if the peer takes nothing for so long.
+    UserTimeout(Duration),
+}
+
+/// The kernel that this program runs on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealSystem;
+
+impl System for RealSystem {
+    fn now(&self) -> Duration {
+        // Only differences count; the first look is the zero.
+        static ZERO: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        ZERO.get_or_init(Instant::now).elapsed()
+    }
+
+    fn tcp_socket(&self, address: SocketAddr) -> io::Result<OwnedFd> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let protocol = Some(net::ipproto::TCP);
+        Ok(net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, protocol)?)
+    }
+
+    fn bind(&self, socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+        Ok(net::bind(socket, &address)?)
+    }
+
+    fn listen(&self, socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+        Ok(net::listen(socket, backlog)?)
+    }
+
+    fn local_addr(&self, socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+        inet(net::getsockname(socket)?)
+    }
+
+    fn peer_addr(&self, socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+        // A socket that never had a peer has none to name: the kernel says ENOTCONN then.
+        net::getpeername(socket)?.map_or_else(|| Err(io::ErrorKind::NotConnected.into()), inet)
+    }
+
+    fn shutdown(&self, socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+        let how = match how {
+            Shutdown::Read => net::Shutdown::Read,
+            Shutdown::Write => net::Shutdown::Write,
+            Shutdown::Both => net::Shutdown::Both,
+        };
+        Ok(net::shutdown(socket, how)?)
+    }
+
+    fn set_option(&self, socket: BorrowedFd<'_>, option: SocketOption) -> io::Result<()> {
+        Ok(match option {
+            SocketOption::ReuseAddress(on) => sockopt::set_socket_reuseaddr(socket, on),
+            SocketOption::ReusePort(on) => sockopt::set_socket_reuseport(socket, on),
+            SocketOption::NoDelay(on) => sockopt::set_tcp_nodelay(socket, on),
+            SocketOption::UserTimeout(limit) => {
+                let limit_ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+                sockopt::set_tcp_user_timeout(socket, limit_ms)
+            }
+        }?)
+    }
+
+    fn nodelay(&self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+        Ok(sockopt::tcp_nodelay(socket)?)
+    }
+
+    fn look_up(&self, _name: &str) -> Option<io::Result<Vec<SocketAddr>>> {
+        None
+    }
+}
+
+fn inet(address: net::SocketAddrAny) -> io::Result<SocketAddr> {
+    let text = "not an internet address";
+    SocketAddr::try_from(address).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, text))
+}
