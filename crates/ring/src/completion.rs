@@ -14,7 +14,7 @@ pub(crate) const SOCK_NONEMPTY: u32 = 1 << 2;
 pub(crate) const NOTIFICATION: u32 = 1 << 3;
 /// The kernel goes on filling this buffer (incremental groups).
 pub(crate) const BUFFER_MORE: u32 = 1 << 4;
-const BUFFER_SHIFT: u32 = 16;
+pub(crate) const BUFFER_SHIFT: u32 = 16;
 
 /// One answer to one operation. The flag bits are those of `io_uring_cqe`, on every backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

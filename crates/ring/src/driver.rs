@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::backend::uring::setup::Setup;
-use crate::backend::{Backend, BackendReport, Preference, select};
+use crate::backend::select::{self, Chosen};
+use crate::backend::{Backend, BackendReport, Preference};
 use crate::driver_core::Engine;
 use crate::handle::Handle;
 use crate::shared::Shared;
@@ -48,20 +48,25 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Sets up a ring.
+    /// Sets up a ring, or what stands in for it: see [`Preference`].
     ///
     /// # Errors
-    /// What `io_uring_setup(2)` says, with advice: `PermissionDenied` where io_uring is
-    /// blocked, `Unsupported` on a kernel without it, `OutOfMemory` when even a small ring
-    /// exceeds the locked-memory limit.
+    /// With [`Preference::Uring`] a [`Refusal`](crate::backend::Refusal): `PermissionDenied` where io_uring
+    /// is blocked, `Unsupported` on a kernel without it, `OutOfMemory` when even a small ring
+    /// exceeds the locked-memory limit. In any case, when descriptors ran out; `InvalidInput` for
+    /// entries out of range, and for a `CORONET_MASK` that names what does not exist.
     pub fn new(config: Config) -> io::Result<Self> {
         if !(8..=32_768).contains(&config.entries) {
             let text = format!("a ring has 8 to 32768 entries, not {}", config.entries);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let uring = select::open(config.backend, Setup { entries: config.entries })?;
-        let ring = Some(uring.ring().as_raw_fd());
-        Ok(Self::start(Engine::Uring(Box::new(uring)), ring, config.drain_timeout))
+        Ok(match select::open(config.backend, config.entries)? {
+            Chosen::Uring(uring) => {
+                let ring = Some(uring.ring().as_raw_fd());
+                Self::start(Engine::Uring(uring), ring, config.drain_timeout)
+            }
+            Chosen::Epoll(epoll) => Self::start(Engine::Epoll(epoll), None, config.drain_timeout),
+        })
     }
 
     /// Drives a backend of your own, such as a simulated kernel.
@@ -90,7 +95,7 @@ impl Driver {
     /// concerns. The number of completions.
     ///
     /// `None` waits without limit, zero only collects. It may return early, and with nothing.
-    /// One system call; none if there is nothing to do.
+    /// One system call; none if there is nothing to do, unless it is epoll, which has to be asked.
     ///
     /// # Errors
     /// Only if the ring cannot go on at all. Signals, deadlines and a kernel short of memory
@@ -99,7 +104,8 @@ impl Driver {
         self.shared.turn(timeout)
     }
 
-    /// True if a turn that does not wait could achieve something. Costs no system call.
+    /// True if a turn that does not wait could achieve something. Costs no system call on io_uring, and
+    /// one now and then on epoll: what it does not see makes [`AsFd::as_fd`] readable.
     pub fn has_pending(&self) -> bool {
         self.shared.has_pending()
     }

@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::backend::epoll::Epoll;
 use crate::backend::uring::Uring;
 use crate::backend::{Backend, Batch, Lent, Submitted};
 use crate::completion::Completion;
@@ -19,9 +20,10 @@ use crate::stats::Stats;
 use crate::target::Place;
 use crate::token::Token;
 
-/// The real backend costs a predictable branch; any other a virtual call.
+/// The real backends cost a predictable branch; any other a virtual call.
 pub(crate) enum Engine {
     Uring(Box<Uring>),
+    Epoll(Box<Epoll>),
     Other(Box<dyn Backend>),
 }
 
@@ -29,6 +31,7 @@ impl Engine {
     pub(crate) fn as_dyn(&mut self) -> &mut dyn Backend {
         match self {
             Self::Uring(uring) => uring.as_mut(),
+            Self::Epoll(epoll) => epoll.as_mut(),
             Self::Other(other) => other.as_mut(),
         }
     }
@@ -37,6 +40,7 @@ impl Engine {
     pub(crate) fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
         match self {
             Self::Uring(uring) => uring.submit(token, lent),
+            Self::Epoll(epoll) => epoll.submit(token, lent),
             Self::Other(other) => other.submit(token, lent),
         }
     }
@@ -45,20 +49,21 @@ impl Engine {
     pub(crate) fn hold(&mut self, fd: BorrowedFd<'_>) -> Option<Place> {
         match self {
             Self::Uring(uring) => uring.hold(fd),
-            Self::Other(_) => None,
+            Self::Epoll(_) | Self::Other(_) => None,
         }
     }
 
     pub(crate) fn let_go(&mut self, place: Place) {
         match self {
             Self::Uring(uring) => uring.let_go(place),
-            Self::Other(_) => {}
+            Self::Epoll(_) | Self::Other(_) => {}
         }
     }
 
     pub(crate) fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
         match self {
             Self::Uring(uring) => uring.park(timeout, batch),
+            Self::Epoll(epoll) => epoll.park(timeout, batch),
             Self::Other(other) => other.park(timeout, batch),
         }
     }

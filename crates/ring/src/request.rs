@@ -171,22 +171,25 @@ pub enum Submitted {
 
 /// A span of time, also in the layout that the kernel reads.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Timespec {
-    kernel: io_uring::types::Timespec,
-    /// The same, for backends that are not the kernel.
-    span: Duration,
+    seconds: i64,
+    nanoseconds: i64,
 }
+
+const _: () = assert!(size_of::<Timespec>() == size_of::<io_uring::types::Timespec>());
+const _: () = assert!(align_of::<Timespec>() == align_of::<io_uring::types::Timespec>());
 
 impl Timespec {
     /// Points the kernel at this value.
-    pub(crate) fn as_kernel(&self) -> &io_uring::types::Timespec {
-        &self.kernel
+    pub(crate) fn as_kernel(&self) -> *const io_uring::types::Timespec {
+        // `struct __kernel_timespec`: two integers of 64 bits.
+        std::ptr::from_ref(self).cast()
     }
-}
 
-impl From<&Timespec> for Duration {
-    fn from(timespec: &Timespec) -> Self {
-        timespec.span
+    /// The span that it was made from, for a backend that keeps its own clock.
+    pub fn duration(&self) -> Duration {
+        Duration::new(self.seconds as u64, self.nanoseconds as u32)
     }
 }
 
@@ -194,6 +197,6 @@ impl From<Duration> for Timespec {
     fn from(duration: Duration) -> Self {
         // The kernel counts in i64 nanoseconds: longer than 292 years is forever.
         let duration = duration.min(Duration::from_secs(i64::MAX as u64 / 1_000_000_000 - 1));
-        Self { kernel: duration.into(), span: duration }
+        Self { seconds: duration.as_secs() as i64, nanoseconds: duration.subsec_nanos().into() }
     }
 }

@@ -328,6 +328,7 @@ impl Shared {
     pub(crate) fn wait_fd(&self) -> RawFd {
         match &self.core.borrow().engine {
             Some(Engine::Uring(uring)) => uring.as_fd().as_raw_fd(),
+            Some(Engine::Epoll(epoll)) => epoll.as_fd().as_raw_fd(),
             Some(Engine::Other(other)) => other.as_fd().as_raw_fd(),
             // The ring is closed: nothing will come but an unpark.
             None => self.unparker.as_fd().as_raw_fd(),

@@ -18,6 +18,12 @@ impl<'a> Target<'a> {
         Self { fd, place }
     }
 
+    /// The descriptor.
+    #[inline]
+    pub fn fd(&self) -> BorrowedFd<'a> {
+        self.fd
+    }
+
     /// The place in this table, if the file has one there.
     #[inline]
     pub(crate) fn place_in(&self, table: TableNumber) -> Option<u32> {

@@ -9,13 +9,13 @@ use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use coronet_ring::{Driver, SharedFd};
-use support::kernel::{ring, skip, wait};
+use coronet_ring::{Driver, Preference, SharedFd};
+use support::kernel::{open, skip, wait};
 use support::{ops, poll};
 
 /// A ring whose kernel has such tables.
 fn ring_with_table(name: &str) -> Option<Driver> {
-    let driver = ring(name, 8)?;
+    let driver = open(Preference::Uring, name, 8)?;
     if driver.handle().capabilities().file_table {
         return Some(driver);
     }

@@ -17,7 +17,9 @@ use io_uring::squeue::Entry;
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
 
-use crate::error;
+use crate::backend::mask::Mask;
+use crate::backend::refusal::{Refusal, Stage};
+use crate::backend::uring::setup::{self, Setup};
 use crate::pool::GroupMemory;
 
 /// What the kernel can do for us; in brackets the version that brought it.
@@ -51,15 +53,19 @@ static LISTENERS: AtomicU32 = AtomicU32::new(0);
 
 impl Capabilities {
     /// Runs operations on a scratch ring; what cannot be tried without a network (zero-copy send), or is a
-    /// property of the ring (bundles, `min_wait`), is asked for. The answer is kept for the process.
+    /// property of the ring (bundles, `min_wait`), is asked for. What `CORONET_MASK` names is left out.
+    /// The answer is kept for the process.
     ///
     /// # Errors
-    /// If no ring can be had, or a ring on which even a nop fails: the errno, and advice.
+    /// If no ring can be had, or a ring on which even a nop fails: a [`Refusal`](crate::backend::Refusal).
+    /// `InvalidInput` for a `CORONET_MASK` that names what does not exist.
     pub fn probe() -> io::Result<Self> {
         if let Some(known) = PROBED.get() {
             return Ok(*known);
         }
-        let capabilities = Scratch::new()?.run()?;
+        let mask = Mask::of_process()?;
+        let mut capabilities = Scratch::new(mask)?.run()?;
+        mask.apply(&mut capabilities);
         Ok(*PROBED.get_or_init(|| capabilities))
     }
 }
@@ -79,21 +85,15 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new() -> io::Result<Self> {
-        let (ring, _) =
-            crate::backend::uring::setup::build(crate::backend::uring::setup::Setup { entries: 8 })?;
+    fn new(mask: &'static Mask) -> io::Result<Self> {
+        let (ring, _) = setup::build(Setup { entries: 8, mask })?;
         Ok(Self { ring, operations: 0 })
     }
 
     fn run(mut self) -> io::Result<Capabilities> {
         let nop = self.first_result(opcode::Nop::new().build())?;
         if nop < 0 {
-            let error = io::Error::from_raw_os_error(-nop);
-            return Err(error::named(
-                "the first operation on a ring",
-                "a sandbox allows the ring but not its use",
-                error,
-            ));
+            return Err(Refusal { stage: Stage::FirstOperation, errno: -nop }.into());
         }
         let mut supported = io_uring::Probe::new();
         let probed = self.ring.submitter().register_probe(&mut supported).is_ok();
@@ -215,11 +215,7 @@ impl Scratch {
             if let Err(error) = entered
                 && error.raw_os_error() != Some(libc::EINTR)
             {
-                return Err(error::named(
-                    "io_uring_enter",
-                    "a sandbox allows the ring but not its use",
-                    error,
-                ));
+                return Err(Refusal::new(Stage::Enter, &error).into());
             }
             let mut over = false;
             for done in self.ring.completion() {

@@ -7,9 +7,13 @@
 //! 5. `park` returns at the deadline, on unpark, or with a completion.
 //! 6. `submit` never reports a completion itself; `park` does.
 
-mod capability;
 pub(crate) mod select;
+mod capability;
+pub(crate) mod epoll;
 pub(crate) mod uring;
+mod refusal;
+pub(crate) mod mask;
+mod unpark;
 
 use std::fmt;
 use std::io;
@@ -25,8 +29,9 @@ pub use capability::{Capabilities, kernel_release};
 
 pub use crate::lifecycle::contract::Lent;
 pub use crate::request::Submitted;
+pub use refusal::{Refusal, Stage};
 pub use select::Preference;
-pub use uring::unpark::Unparker;
+pub use unpark::Unparker;
 
 /// Completions of one `park`, in the order they were posted.
 pub type Batch = Vec<(Token, Completion)>;

@@ -4,19 +4,21 @@ use std::io;
 use std::str::FromStr;
 
 use crate::backend::capability::Capabilities;
+use crate::backend::epoll::{self, Epoll};
+use crate::backend::mask::Mask;
+use crate::backend::refusal::Refusal;
 use crate::backend::uring::Uring;
 use crate::backend::uring::setup::Setup;
-use crate::error;
 
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preference {
-    /// The best that works here.
+    /// io_uring if it works here, else epoll; [`BackendReport`](crate::BackendReport) says which, and why.
     #[default]
     Auto,
-    /// io_uring, or an error that says why not.
+    /// io_uring, or a [`Refusal`](crate::backend::Refusal) that says why not.
     Uring,
-    /// epoll. Not part of this version: an error of kind `Unsupported`.
+    /// epoll, wherever it runs.
     Epoll,
 }
 
@@ -36,46 +38,40 @@ impl FromStr for Preference {
     }
 }
 
-/// Sets up the backend that `preference` asks for.
-pub(crate) fn open(preference: Preference, setup: Setup) -> io::Result<Uring> {
-    match preference {
-        // One backend stands so far, so the best that works is the only one.
-        Preference::Auto | Preference::Uring => {
-            let capabilities = Capabilities::probe()?;
-            Uring::open(setup, capabilities)
-        }
-        Preference::Epoll => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "the epoll backend is not part of this version; use \"auto\" or \"uring\"",
-        )),
-    }
+/// The backend that was set up.
+pub(crate) enum Chosen {
+    Uring(Box<Uring>),
+    Epoll(Box<Epoll>),
 }
 
-/// Says what to do when io_uring is refused.
-pub(crate) fn refused(error: io::Error) -> io::Error {
-    let advice = match error.raw_os_error() {
-        Some(libc::EPERM) => {
-            "io_uring is blocked: look at the sysctl kernel.io_uring_disabled, and at the seccomp profile of the \
-             container (Docker's default refuses io_uring)"
-        }
-        Some(libc::ENOSYS) => "this kernel has no io_uring: Linux 5.11 or newer is needed",
-        Some(libc::ENOMEM) => "raise RLIMIT_MEMLOCK (ulimit -l), or use fewer entries",
-        Some(libc::EMFILE) => "raise RLIMIT_NOFILE (ulimit -n)",
-        _ => "",
+/// Sets up the backend that `preference` asks for.
+pub(crate) fn open(preference: Preference, entries: u32) -> io::Result<Chosen> {
+    let mask = Mask::of_process()?;
+    let uring = || Uring::open(Setup { entries, mask }, Capabilities::probe()?).map(Box::new);
+    let epoll = |why: String| {
+        let mut capabilities = epoll::CAPABILITIES;
+        mask.apply(&mut capabilities);
+        Epoll::open(format!("{why}{mask}"), capabilities).map(Box::new)
     };
-    error::named("io_uring_setup", advice, error)
+    match preference {
+        Preference::Uring => uring().map(Chosen::Uring),
+        Preference::Epoll => epoll("as asked for".into()).map(Chosen::Epoll),
+        Preference::Auto => {
+            let error = match uring() {
+                Ok(uring) => return Ok(Chosen::Uring(uring)),
+                Err(error) => error,
+            };
+            match Refusal::of(&error).filter(|refusal| refusal.is_of_the_ring()) {
+                Some(refusal) => epoll(refusal.to_string()).map(Chosen::Epoll),
+                None => Err(error),
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_keeps_its_errno_and_says_what_to_do() {
-        let error = refused(io::Error::from_raw_os_error(libc::EPERM));
-        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-        assert!(error.to_string().contains("seccomp"), "{error}");
-    }
 
     #[test]
     fn an_unknown_backend_is_an_error_that_names_the_known_ones() {

@@ -1,11 +1,11 @@
-//! A real ring, or a counted SKIP; and what the tests count in `/proc`.
+//! A backend on the real kernel, or a counted SKIP; and what the tests count in `/proc`.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use coronet_ring::{Config, Driver, MultiOp, OpStream};
+use coronet_ring::{Config, Driver, MultiOp, OpStream, Preference};
 
 use super::poll;
 
@@ -21,10 +21,17 @@ pub fn skip(name: &str, reason: impl std::fmt::Display) {
     println!("SKIP {name}: {reason} ({count} so far)");
 }
 
-/// A driver on a real ring of this size, or `None` and a line that says why.
-pub fn ring(name: &str, entries: u32) -> Option<Driver> {
-    let config = Config { entries, drain_timeout: PATIENCE, ..Config::default() };
-    Driver::new(config).map_err(|error| skip(name, error)).ok()
+/// A driver on this backend, or `None` and a line that says why.
+pub fn open(backend: Preference, name: &str, entries: u32) -> Option<Driver> {
+    let config = Config { backend, entries, drain_timeout: PATIENCE };
+    match Driver::new(config) {
+        Ok(driver) => Some(driver),
+        Err(error) if backend == Preference::Uring => {
+            skip(name, error);
+            None
+        }
+        Err(error) => panic!("{backend:?} runs everywhere: {error}"),
+    }
 }
 
 /// Turns the driver until `ready` says so.

@@ -12,7 +12,6 @@
 pub(crate) mod encode;
 mod files;
 pub(crate) mod setup;
-pub(crate) mod unpark;
 
 use std::cell::OnceCell;
 use std::io;
@@ -23,10 +22,11 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 
 use crate::backend::capability::{self, Capabilities};
+use crate::backend::refusal::{Refusal, Stage};
+use crate::backend::unpark::Unparker;
 use crate::backend::uring::encode::encode;
 use crate::backend::uring::files::FileTable;
 use crate::backend::uring::setup::{Rung, Setup};
-use crate::backend::uring::unpark::Unparker;
 use crate::backend::{Backend, BackendReport, Batch, Counters, Lent, Submitted};
 use crate::completion::Completion;
 use crate::error;
@@ -70,20 +70,22 @@ impl Uring {
     pub(crate) fn open(setup: Setup, capabilities: Capabilities) -> io::Result<Self> {
         let (ring, rung) = setup::build(setup)?;
         if !ring.params().is_feature_ext_arg() {
-            let error = io::Error::from_raw_os_error(libc::ENOSYS);
-            return Err(error::named(
-                "io_uring_enter with a timeout",
-                "Linux 5.11 or newer is needed",
-                error,
-            ));
+            return Err(Refusal { stage: Stage::Wait, errno: libc::ENOSYS }.into());
         }
         let params = ring.params();
+        let asked = setup.entries.next_power_of_two();
+        let shrunk = if params.sq_entries() < asked {
+            format!(" ({asked} do not fit into RLIMIT_MEMLOCK)")
+        } else {
+            String::new()
+        };
         let why = format!(
-            "{}, {} + {} entries, kernel {}; operations were run, not assumed",
+            "{}, {} + {} entries{shrunk}, kernel {}; operations were run, not assumed{}",
             rung.name,
             params.sq_entries(),
             params.cq_entries(),
             capability::kernel_release(),
+            setup.mask,
         );
         let report = BackendReport { name: "io_uring", why, capabilities };
         let unparker = Unparker::new()?;

@@ -4,13 +4,16 @@ use std::io;
 
 use io_uring::IoUring;
 
-use crate::backend::select::refused;
+use crate::backend::mask::Mask;
+use crate::backend::refusal::{Refusal, Stage};
 
 /// The size of a ring.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// Entries of the submission queue; the kernel rounds up to a power of two.
     pub(crate) entries: u32,
+    /// Rungs that are left out.
+    pub(crate) mask: &'static Mask,
 }
 
 /// One set of flags, and what to call it.
@@ -39,17 +42,17 @@ const ENTRIES_MIN: u32 = 8;
 pub(crate) fn build(setup: Setup) -> io::Result<(IoUring, Rung)> {
     let mut entries = setup.entries.max(ENTRIES_MIN);
     loop {
-        match climb(entries) {
+        match climb(entries, setup.mask) {
             // Locked memory or fragmentation: a smaller ring may fit.
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && entries > ENTRIES_MIN => entries /= 2,
-            other => return other.map_err(refused),
+            other => return other.map_err(|error| Refusal::new(Stage::Setup, &error).into()),
         }
     }
 }
 
-fn climb(entries: u32) -> io::Result<(IoUring, Rung)> {
+fn climb(entries: u32, mask: &Mask) -> io::Result<(IoUring, Rung)> {
     let mut refusal = None;
-    for rung in LADDER {
+    for rung in LADDER.into_iter().filter(|rung| rung.is_allowed(mask)) {
         let mut builder = IoUring::builder();
         builder.dontfork().setup_clamp().setup_cqsize(completions(entries));
         if rung.defer_taskrun {
@@ -81,6 +84,13 @@ impl Rung {
         self.defer_taskrun
     }
 
+    fn is_allowed(self, mask: &Mask) -> bool {
+        let hidden = |used, name| used && mask.hides(name);
+        !(hidden(self.defer_taskrun, "defer_taskrun")
+            || hidden(self.no_sqarray, "no_sqarray")
+            || hidden(self.coop_taskrun, "coop_taskrun"))
+    }
+
     /// The submission queue's flags say when task work waits.
     pub(crate) fn flags_taskrun(self) -> bool {
         self.defer_taskrun || self.coop_taskrun
@@ -90,6 +100,20 @@ impl Rung {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mask_forces_a_lower_rung() {
+        let highest = |names: &str| {
+            let mask: Mask = names.parse().expect("known names");
+            LADDER.into_iter().find(|rung| rung.is_allowed(&mask)).expect("the plain one").name
+        };
+        assert_eq!(highest(""), "DEFER_TASKRUN, NO_SQARRAY");
+        assert_eq!(highest("no_sqarray"), "DEFER_TASKRUN");
+        assert_eq!(highest("defer_taskrun"), "COOP_TASKRUN");
+        assert_eq!(highest("defer_taskrun,coop_taskrun"), "plain");
+        assert_eq!(highest("6.1"), "DEFER_TASKRUN");
+        assert_eq!(highest("5.15"), "plain");
+    }
 
     #[test]
     fn the_completion_queue_is_never_smaller_than_four_times_the_submission_queue() {

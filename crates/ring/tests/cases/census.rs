@@ -1,8 +1,6 @@
 //! What is left behind: descriptors, buffers and kernel threads, counted in `/proc` before
 //! and after. One test at a time, because they count the whole process.
 
-mod support;
-
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -11,9 +9,10 @@ use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::ring;
+use crate::support::kernel::{descriptors, next, turn_until, wait, workers};
+use crate::support::{ops, poll, ready};
 use coronet_ring::{Driver, GroupConfig, SharedFd};
-use support::kernel::{descriptors, next, ring, turn_until, wait, workers};
-use support::{ops, poll, ready};
 
 static ALONE: Mutex<()> = Mutex::new(());
 

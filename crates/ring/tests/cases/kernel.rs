@@ -1,8 +1,6 @@
-//! The operations on a real ring: what goes in comes out, byte by byte.
+//! The operations on the real kernel: what goes in comes out, byte by byte.
 //!
-//! Without io_uring each test prints a counted SKIP; `CORONET_REQUIRE=uring` makes that a failure.
-
-mod support;
+//! Where there is no io_uring its tests print a counted SKIP; `CORONET_REQUIRE=uring` makes that a failure.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,9 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::ring;
+use crate::support::kernel::{next, turn_until, wait};
+use crate::support::{ops, poll};
 use coronet_ring::{Driver, MessageSpace, Nop, OpFuture, SharedFd};
-use support::kernel::{next, ring, turn_until, wait};
-use support::{ops, poll};
 
 fn shared(fd: impl Into<OwnedFd>) -> SharedFd {
     SharedFd::new(fd.into())
@@ -273,7 +272,7 @@ fn a_close_that_is_refused_still_owns_its_descriptor() {
     let handle = driver.handle();
     assert_eq!(driver.shut_down(Duration::ZERO), 0);
     let fd = ours.try_into_owned().expect("nobody else has it");
-    let (result, still_owned) = support::ready(&mut handle.submit(ops::Close(Some(fd))));
+    let (result, still_owned) = crate::support::ready(&mut handle.submit(ops::Close(Some(fd))));
     assert_eq!(result.expect_err("refused").raw_os_error(), Some(libc::ECANCELED));
     assert!(still_owned);
     drop(theirs);
@@ -286,7 +285,7 @@ fn a_message_to_another_ring_ends_its_park_and_completes_nothing_there() {
         return;
     };
     if !sender.handle().capabilities().msg_ring {
-        return support::kernel::skip(name, "no messages between rings");
+        return crate::support::kernel::skip(name, "no messages between rings");
     }
     let recv = ops::Recv { socket: ours, bytes: vec![0; 8], witness: Rc::new(()) };
     let mut recv = receiver.handle().submit(recv);
@@ -295,8 +294,8 @@ fn a_message_to_another_ring_ends_its_park_and_completes_nothing_there() {
         let fd = receiver.ring().expect("a ring").try_clone_to_owned().expect("a descriptor");
         wait(&sender, sender.handle().submit(ops::MsgRing { ring: fd })).expect("sent");
         let start = Instant::now();
-        receiver.turn(Some(support::kernel::PATIENCE)).expect("a turn");
-        assert!(start.elapsed() < support::kernel::PATIENCE / 2, "the park ended");
+        receiver.turn(Some(crate::support::kernel::PATIENCE)).expect("a turn");
+        assert!(start.elapsed() < crate::support::kernel::PATIENCE / 2, "the park ended");
         assert!(poll(&mut recv).is_pending(), "a message completed an operation");
     }
     theirs.write_all(b"true").expect("sent");

@@ -1,15 +1,14 @@
-//! Buffers that the kernel picks, on a real ring: every byte arrives once and in order,
+//! Buffers that the kernel picks, on the real kernel: every byte arrives once and in order,
 //! and every buffer comes home.
-
-mod support;
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use crate::ring;
+use crate::support::kernel::{next, skip, turn_until};
+use crate::support::{Bell, ops, poll, poll_with};
 use coronet_ring::{Driver, Group, GroupConfig, Lease, OpStream, SharedFd};
-use support::kernel::{next, ring, skip, turn_until};
-use support::{Bell, ops, poll, poll_with};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

@@ -1,0 +1,463 @@
+//! epoll: what io_uring does, with a system call for each operation.
+//!
+//! It runs where io_uring is refused. An operation is tried when it is submitted; what cannot
+//! be done at once waits until the poller says that its descriptor changed, and is tried
+//! again. Results are collected and reported by `park`.
+//!
+//! - `perform.rs` makes one attempt; `waiting.rs` keeps those that are not over.
+//! - `interest.rs` knows who waits for which descriptor. Registrations are edge-triggered and
+//!   serve operation after operation, so a request costs no `epoll_ctl`.
+//! - `offload.rs` has threads that wait for files; `timers.rs` the timeouts.
+//!
+//! This file decides when to try what, and in which order.
+
+#![allow(unsafe_code, reason = "vouches for what it reports")]
+
+mod perform;
+mod interest;
+mod pick;
+mod waiting;
+mod timers;
+mod offload;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use self::interest::{Happened, Interests, Side};
+use self::offload::{Offload, Transfer};
+use self::perform::{Attempt, Route, attempt, restore_blocking, route};
+use self::pick::Picker;
+use self::timers::Timers;
+use self::waiting::{Pending, Place, Waiting};
+use crate::backend::{Backend, BackendReport, Batch, Capabilities, Counters, Lent, Submitted, Unparker};
+use crate::completion::Completion;
+use crate::error;
+use crate::pool::{GroupId, GroupMemory};
+use crate::request::Request;
+use crate::token::Token;
+
+/// Attempts for one descriptor per turn: a peer that sends without end must not hold the core.
+const ATTEMPTS_MAX: usize = 32;
+/// Turns that may pass without a look at the poller, while operations end at once.
+const UNSEEN_MAX: u32 = 8;
+/// Questions whether something is pending that may pass without a look.
+const UNASKED_MAX: u32 = 4;
+
+/// What this backend can do, whatever the kernel.
+pub(crate) const CAPABILITIES: Capabilities = Capabilities {
+    poll_multi: true,
+    buffer_groups: true,
+    accept_multi: true,
+    recv_multi: true,
+    msg_ring: false,
+    send_zc: false,
+    bundles: false,
+    incremental: true,
+    min_wait: false,
+    file_table: false,
+};
+
+/// One poller, and what waits for it.
+pub(crate) struct Epoll {
+    interests: Interests,
+    waiting: Waiting,
+    groups: Vec<Option<Picker>>,
+    timers: Timers,
+    offload: Offload,
+    /// Over, and not reported yet.
+    done: Batch,
+    /// To be tried again without an event.
+    again: Vec<RawFd>,
+    /// Emptied by every turn, kept for its room.
+    happened: Vec<Happened>,
+    unseen: u32,
+    unasked: u32,
+    unparker: Unparker,
+    report: BackendReport,
+}
+
+impl Epoll {
+    /// Sets a poller up; `why` says why it is one.
+    pub(crate) fn open(why: String, capabilities: Capabilities) -> io::Result<Self> {
+        let named = |what| move |failure| error::named(what, "raise RLIMIT_NOFILE (ulimit -n)", failure);
+        let unparker = Unparker::new().map_err(named("eventfd"))?;
+        let timers = Timers::new().map_err(named("timerfd_create"))?;
+        let interests = Interests::new(unparker.as_fd(), timers.as_fd()).map_err(named("epoll_create"))?;
+        Ok(Self {
+            interests,
+            waiting: Waiting::default(),
+            groups: Vec::new(),
+            timers,
+            offload: Offload::new(unparker.clone()),
+            done: Batch::new(),
+            again: Vec::new(),
+            happened: Vec::new(),
+            unseen: 0,
+            unasked: 0,
+            unparker,
+            report: BackendReport { name: "epoll", why, capabilities },
+        })
+    }
+
+    fn start(&mut self, mut pending: Pending) {
+        match route(&pending.request) {
+            Route::AtOnce => {
+                if let Request::Close { fd: Some(fd) } = &pending.request {
+                    self.interests.closes(fd.as_raw_fd());
+                }
+                let Attempt::Done(result) = attempt(&mut pending, &mut self.groups) else {
+                    unreachable!("{:?} waits for nothing", pending.request)
+                };
+                self.done.push((pending.token, Completion::new(result, 0)));
+            }
+            Route::Descriptor(fd, side) => self.start_on(pending, fd, side, true),
+            Route::Later(fd, side) => self.start_on(pending, fd, side, false),
+            Route::Clock(after) => {
+                pending.place = Place::Clock(self.timers.start(pending.token, after));
+                self.waiting.insert(pending);
+            }
+            Route::Cancel(target) => {
+                let result = self.stop(target);
+                self.done.push((pending.token, Completion::new(result, 0)));
+            }
+        }
+    }
+
+    /// Starts what may have to wait for a descriptor; `eager` tries it before the kernel is asked.
+    fn start_on(&mut self, mut pending: Pending, fd: RawFd, side: Side, eager: bool) {
+        let token = pending.token;
+        pending.place = Place::Descriptor(fd, side);
+        let watch = self.interests.at(fd);
+        let (is_first, may_try) = match side {
+            Side::Read => (watch.reads.is_empty(), !watch.drained),
+            Side::Write => (watch.writes.is_empty(), !watch.full),
+            // The state now is asked of the kernel, and does not depend on edges.
+            Side::Poll => (true, true),
+        };
+        let tries = is_first && may_try && (eager || watch.is_registered());
+        if tries && side == Side::Write {
+            // Nearly every send ends here, and leaves no trace.
+            match attempt(&mut pending, &mut self.groups) {
+                Attempt::Done(result) => return self.done.push((token, Completion::new(result, 0))),
+                Attempt::Blocks => watch.full = true,
+                Attempt::Offload => {}
+                Attempt::DoneShort(_) | Attempt::Item(_) | Attempt::ItemShort(_) => {
+                    unreachable!("no write has items, or falls short")
+                }
+            }
+        }
+        match side {
+            Side::Read => watch.reads.push_back(token),
+            Side::Write => watch.writes.push_back(token),
+            Side::Poll => watch.polls.push(token),
+        }
+        self.waiting.insert(pending);
+        if tries {
+            match side {
+                Side::Read => self.read_on(fd),
+                Side::Write => self.write_on(fd),
+                Side::Poll => self.poll_on(fd, token),
+            }
+        }
+        // It is not over: the kernel has to say when to go on.
+        let waits = |pending: &mut Pending| pending.place == Place::Descriptor(fd, side);
+        if is_first
+            && self.waiting.get(token).is_some_and(waits)
+            && let Err(refused) = self.interests.ask(fd, side)
+        {
+            self.cannot_wait(token, &refused);
+        }
+        self.interests.let_go(fd);
+    }
+
+    /// The poller does not take the descriptor: files are always ready, as far as it knows.
+    fn cannot_wait(&mut self, token: Token, refused: &io::Error) {
+        let Some(pending) = self.waiting.get(token) else { return };
+        let errno = refused.raw_os_error().unwrap_or(libc::EIO);
+        let transfer = transfer_of(&pending.request);
+        // As on the ring: a poll for what never happens to a file waits until it is cancelled.
+        let is_poll = matches!(pending.request, Request::Poll { .. } | Request::PollMulti { .. });
+        match (errno, transfer) {
+            (libc::EPERM, Some(transfer)) => self.offload(token, transfer),
+            (libc::EPERM, None) if is_poll => {}
+            (errno, _) => self.end(token, -errno),
+        }
+    }
+
+    fn offload(&mut self, token: Token, transfer: Transfer) {
+        self.leave(token);
+        if let Some(result) = self.offload.start(token, transfer) {
+            self.end(token, result);
+        } else if let Some(pending) = self.waiting.get(token) {
+            pending.place = Place::Pool;
+        }
+    }
+
+    /// Takes an operation off the descriptor that it waits for.
+    fn leave(&mut self, token: Token) {
+        let Some(pending) = self.waiting.get(token) else { return };
+        let Place::Descriptor(fd, side) = pending.place else { return };
+        pending.place = Place::Nowhere;
+        let watch = self.interests.at(fd);
+        match side {
+            Side::Read => watch.reads.retain(|waits| *waits != token),
+            Side::Write => watch.writes.retain(|waits| *waits != token),
+            Side::Poll => watch.polls.retain(|waits| *waits != token),
+        }
+        self.pass_on_mode(token, fd);
+        self.interests.let_go(fd);
+    }
+
+    /// The last accept of a listener puts it back into blocking mode.
+    fn pass_on_mode(&mut self, token: Token, fd: RawFd) {
+        let Some(pending) = self.waiting.get(token).filter(|pending| pending.restore) else { return };
+        pending.restore = false;
+        let (Request::Accept { listener } | Request::AcceptMulti { listener }) = &pending.request else {
+            return;
+        };
+        let listener = *listener;
+        let others = &self.interests.at(fd).reads;
+        match others.iter().find(|other| **other != token).and_then(|other| self.waiting.get(*other)) {
+            Some(other) => other.restore = true,
+            None => restore_blocking(listener),
+        }
+    }
+
+    /// Reports the last completion of an operation.
+    fn end(&mut self, token: Token, result: i32) {
+        self.leave(token);
+        if self.waiting.remove(token).is_some() {
+            self.done.push((token, Completion::new(result, 0)));
+        }
+    }
+
+    /// Tries the operations that read from `fd`, in order, until one has to wait.
+    fn read_on(&mut self, fd: RawFd) {
+        for _ in 0..ATTEMPTS_MAX {
+            let watch = self.interests.at(fd);
+            let Some(&token) = watch.reads.front().filter(|_| !watch.drained) else { return };
+            let pending = self.waiting.get(token).expect("who waits is not over");
+            match attempt(pending, &mut self.groups) {
+                Attempt::Done(result) => self.end_read(token, result),
+                Attempt::DoneShort(result) => {
+                    self.fell_short(token, fd);
+                    self.end_read(token, result);
+                }
+                Attempt::Item(done) => self.item(token, done),
+                Attempt::ItemShort(done) => {
+                    self.fell_short(token, fd);
+                    self.item(token, done);
+                }
+                Attempt::Blocks => self.interests.at(fd).drained = true,
+                Attempt::Offload => self.thread_for(token),
+            }
+        }
+        self.try_again(fd);
+    }
+
+    fn end_read(&mut self, token: Token, result: i32) {
+        let pending = self.waiting.get(token).expect("it has just been tried");
+        if result >= 0 && matches!(pending.request, Request::Accept { .. }) {
+            self.interests.is_new(result);
+        }
+        self.end(token, result);
+    }
+
+    fn item(&mut self, token: Token, done: Completion) {
+        let pending = self.waiting.get(token).expect("it has just been tried");
+        if matches!(pending.request, Request::AcceptMulti { .. }) {
+            self.interests.is_new(done.result);
+        }
+        self.done.push((token, done));
+    }
+
+    fn fell_short(&mut self, token: Token, fd: RawFd) {
+        let pending = self.waiting.get(token).expect("it has just been tried");
+        let (Request::Recv { socket, .. } | Request::RecvMulti { socket, .. }) = &pending.request else {
+            return;
+        };
+        self.interests.at(fd).fell_short(*socket);
+    }
+
+    fn thread_for(&mut self, token: Token) {
+        let pending = self.waiting.get(token).expect("it has just been tried");
+        let transfer = transfer_of(&pending.request).expect("only files need a thread");
+        self.offload(token, transfer);
+    }
+
+    /// Tries the operations that write to `fd`, in order, until one has to wait.
+    fn write_on(&mut self, fd: RawFd) {
+        for _ in 0..ATTEMPTS_MAX {
+            let watch = self.interests.at(fd);
+            let Some(&token) = watch.writes.front().filter(|_| !watch.full) else { return };
+            let pending = self.waiting.get(token).expect("who waits is not over");
+            match attempt(pending, &mut self.groups) {
+                Attempt::Done(result) | Attempt::DoneShort(result) => self.end(token, result),
+                Attempt::Blocks => self.interests.at(fd).full = true,
+                Attempt::Offload => self.thread_for(token),
+                Attempt::Item(_) | Attempt::ItemShort(_) => unreachable!("no write has items"),
+            }
+        }
+        self.try_again(fd);
+    }
+
+    fn poll_on(&mut self, fd: RawFd, token: Token) {
+        let Some(pending) = self.waiting.get(token) else { return };
+        debug_assert_eq!(pending.place, Place::Descriptor(fd, Side::Poll));
+        match attempt(pending, &mut self.groups) {
+            Attempt::Done(mask) => self.end(token, mask),
+            Attempt::Item(done) => self.done.push((token, done)),
+            Attempt::Blocks => {}
+            Attempt::DoneShort(_) | Attempt::ItemShort(_) | Attempt::Offload => {
+                unreachable!("a poll moves nothing")
+            }
+        }
+    }
+
+    fn try_again(&mut self, fd: RawFd) {
+        let watch = self.interests.at(fd);
+        if !std::mem::replace(&mut watch.again, true) {
+            self.again.push(fd);
+        }
+    }
+
+    /// Something happened to `fd`. Polls first: what they wait for may be gone when others have read.
+    fn advance(&mut self, fd: RawFd) {
+        if !self.interests.at(fd).polls.is_empty() {
+            for token in self.interests.at(fd).polls.clone() {
+                self.poll_on(fd, token);
+            }
+        }
+        self.read_on(fd);
+        self.write_on(fd);
+    }
+
+    /// Ends an operation early, if it has not begun for good: the answer of a cancel.
+    fn stop(&mut self, target: Token) -> i32 {
+        let Some(pending) = self.waiting.get(target) else { return -libc::ENOENT };
+        // What was moved was moved, whoever asks for the end.
+        let moved = pending.progress as i32;
+        match pending.place {
+            Place::Pool if !self.offload.withdraw(target) => return -libc::EALREADY,
+            Place::Clock(Some(due)) => self.timers.cancel(due),
+            Place::Pool | Place::Clock(None) | Place::Descriptor(..) | Place::Nowhere => {}
+        }
+        self.end(target, if moved > 0 { moved } else { -libc::ECANCELED });
+        0
+    }
+
+    fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.unseen = 0;
+        self.unasked = 0;
+        self.interests.wait(timeout).map_err(|failure| error::named("epoll_wait", "", failure))
+    }
+
+    /// Acts on the events that were collected.
+    fn dispatch(&mut self) {
+        let mut happened = std::mem::take(&mut self.happened);
+        self.interests.happened(&mut happened);
+        for what in happened.drain(..) {
+            match what {
+                Happened::Descriptor(fd) => self.advance(fd),
+                Happened::Timer => {
+                    let Self { timers, waiting, done, .. } = self;
+                    timers.fire(|token| {
+                        if waiting.remove(token).is_some() {
+                            done.push((token, Completion::failed(libc::ETIME)));
+                        }
+                    });
+                }
+                // The park is over already; results of threads are collected in any case.
+                Happened::Unparked => {}
+            }
+        }
+        self.happened = happened;
+    }
+}
+
+fn transfer_of(request: &Request<'static>) -> Option<Transfer> {
+    if let Request::Read { file, into, at } = request {
+        Some(Transfer::read(*file, into, *at))
+    } else if let Request::Write { file, from, at } = request {
+        Some(Transfer::write(*file, from, *at))
+    } else {
+        None
+    }
+}
+
+// SAFETY: [loan-pinned] an operation that is over has left `waiting`, and its thread has reported; nothing
+// refers to it then. [done-genuine] results are those of the system calls; [ring-open] the poller
+// owns its descriptor.
+unsafe impl Backend for Epoll {
+    fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
+        self.start(Pending::new(token, lent.into_request()));
+        Submitted::Accepted
+    }
+
+    fn cancel(&mut self, token: Token) -> Submitted {
+        self.stop(token);
+        Submitted::Accepted
+    }
+
+    fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
+        self.interests.turn();
+        for fd in std::mem::take(&mut self.again) {
+            self.interests.at(fd).again = false;
+            self.advance(fd);
+        }
+        let has_results = !self.done.is_empty() || !self.again.is_empty();
+        let mut looked = Ok(());
+        if has_results && self.unseen < UNSEEN_MAX && !self.interests.has_events() {
+            // What ended at once is reported at once; the wait that follows sees the events.
+            self.unseen += 1;
+        } else if !self.interests.has_events() {
+            looked = self.look(if has_results { Some(Duration::ZERO) } else { timeout });
+        }
+        self.dispatch();
+        for (token, result) in self.offload.collect() {
+            self.end(token, result);
+        }
+        batch.append(&mut self.done);
+        looked
+    }
+
+    fn has_pending(&mut self) -> bool {
+        if !self.done.is_empty() || !self.again.is_empty() || self.interests.has_events() {
+            return true;
+        }
+        self.unasked += 1;
+        // Between looks the descriptor is readable for who waits for it; who runs on asks again.
+        self.unasked >= UNASKED_MAX && self.look(Some(Duration::ZERO)).is_ok() && self.interests.has_events()
+    }
+
+    fn unparker(&self) -> Unparker {
+        self.unparker.clone()
+    }
+
+    fn open_group(&mut self, group: GroupId, memory: &GroupMemory, incremental: bool) -> io::Result<()> {
+        let number = usize::from(group.to_raw());
+        if self.groups.len() <= number {
+            self.groups.resize_with(number + 1, || None);
+        }
+        // SAFETY: [group-mapped] the driver keeps `memory` until it closed the group, or for ever.
+        self.groups[number] = Some(unsafe { Picker::new(memory, incremental) });
+        Ok(())
+    }
+
+    fn close_group(&mut self, group: GroupId) {
+        self.groups[usize::from(group.to_raw())] = None;
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.interests.as_fd()
+    }
+
+    fn report(&self) -> &BackendReport {
+        &self.report
+    }
+
+    fn counters(&self) -> Counters {
+        Counters { enters: self.interests.waits, cq_overflows: 0 }
+    }
+}
