@@ -11,6 +11,9 @@ pub use coronet_ring::Preference as Backend;
 const BACKEND_VARIABLE: &str = "CORONET_BACKEND";
 
 /// Sets up a `Runtime`, or each core of `Cores`.
+///
+/// The first one that is set up raises the process's soft limit of open files (`RLIMIT_NOFILE`) to the
+/// hard one: a server needs a descriptor per client.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -28,7 +31,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The backend; [`Backend::Auto`] by default. The environment variable `CORONET_BACKEND`
+    /// The backend; [`Backend::Auto`] by default: io_uring where it works, else epoll. The environment variable `CORONET_BACKEND`
     /// (`auto`, `uring` or `epoll`) overrides `Auto`, and nothing else.
     pub fn backend(mut self, backend: Backend) -> Self {
         self.ring.backend = backend;

@@ -45,13 +45,14 @@ mod runtime;
 mod builder;
 mod metrics;
 mod park;
+mod limit;
 
 pub use builder::{Backend, Builder};
 pub use cores::Cores;
 pub use coronet_exec::{Core, CoreHandle, JoinError, JoinHandle, RemoteJoinHandle, Running, spawn};
 pub use coronet_io::{buf, io, net};
 pub use coronet_macros::{main, test};
-pub use coronet_ring::{BackendReport, Capabilities, Lease};
+pub use coronet_ring::{BackendReport, Capabilities, Lease, Refusal};
 pub use futures_util::{join, pin_mut, select, select_biased, try_join};
 pub use metrics::{Metrics, metrics};
 pub use runtime::{Runtime, run};

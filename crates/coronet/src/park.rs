@@ -10,11 +10,14 @@ use coronet_io::context::Context;
 use coronet_ring::backend::Unparker;
 use coronet_ring::{Config, Driver};
 
+use crate::limit::raise_open_files;
+
 /// A driver as a park, and the context in which its sockets are made.
 pub(crate) struct DriverPark(Driver);
 
 impl DriverPark {
     pub(crate) fn new(config: Config) -> io::Result<(Self, Rc<Context>)> {
+        raise_open_files();
         let driver = Driver::new(config)?;
         let context = Rc::new(Context::new(driver.handle()));
         Ok((Self(driver), context))

@@ -94,8 +94,9 @@ impl Builder {
     /// A runtime on this thread.
     ///
     /// # Errors
-    /// `InvalidInput` for entries out of range or a `CORONET_BACKEND` that does not exist;
-    /// otherwise why no ring can be had, and what to do: see [`coronet_ring::Driver::new`].
+    /// `InvalidInput` for entries out of range or a `CORONET_BACKEND` that does not exist; with
+    /// [`Backend::Uring`](crate::Backend::Uring) a [`Refusal`](crate::Refusal), if io_uring cannot be had;
+    /// otherwise see [`coronet_ring::Driver::new`].
     pub fn build(self) -> io::Result<Runtime> {
         Runtime::with(self)
     }

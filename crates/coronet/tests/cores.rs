@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use coronet::net::{ListenOptions, TcpListener, TcpStream};
 use coronet::task::spawn_blocking;
-use coronet::{Backend, Core, Cores, Runtime, metrics};
+use coronet::{Backend, Core, Cores, Refusal, Runtime, metrics};
 use support::{
     HANG, alone, assert_descriptors, child, open_descriptors, panic_of, runtime_or_skip, text_of, world,
 };
@@ -246,16 +246,15 @@ fn the_report_names_backend_and_reason_in_one_line() {
     let _alone = alone();
     let Some(runtime) = runtime_or_skip(Runtime::builder()) else { return };
     let line = runtime.backend().to_string();
-    assert!(line.starts_with("io_uring (") && line.ends_with(')'), "{line}");
-    assert!(!line.contains('\n') && line.len() < 200, "{line}");
+    let known = ["io_uring (", "epoll ("];
+    assert!(known.iter().any(|name| line.starts_with(name)) && line.ends_with(')'), "{line}");
+    assert!(!line.contains('\n') && line.len() < 300, "{line}");
     assert_eq!(runtime.metrics().tasks, 0, "a runtime that did nothing has no tasks");
 }
 
 #[test]
 fn what_cannot_be_had_is_an_error_that_says_so() {
     let _alone = alone();
-    let error = Runtime::builder().backend(Backend::Epoll).build().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     for entries in [0, 7, 32_769, u32::MAX] {
         let error = Runtime::builder().entries(entries).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
@@ -274,7 +273,7 @@ fn the_variable_overrides_auto_only_and_has_to_name_a_backend() {
     let role = std::env::var(ROLE).unwrap_or_default();
     if role.is_empty() {
         let _alone = alone();
-        for (value, role) in [("nonsense", "InvalidInput"), ("epoll", "Unsupported"), ("uring", "works")] {
+        for (value, role) in [("nonsense", "InvalidInput"), ("epoll", "epoll"), ("uring", "io_uring")] {
             let output = child(NAME, (ROLE, role)).env(VARIABLE, value).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{value}: {said}");
@@ -282,17 +281,21 @@ fn the_variable_overrides_auto_only_and_has_to_name_a_backend() {
         return;
     }
     let auto = Runtime::new();
-    if role == "works" {
-        assert!(auto.is_ok() || runtime_or_skip(Runtime::builder()).is_none());
+    let by_name = Runtime::builder().backend(Backend::Epoll).build().expect("it runs everywhere");
+    assert_eq!(by_name.backend().name, "epoll", "the variable overrides nothing else");
+    drop(by_name);
+    if role != "InvalidInput" {
+        match auto {
+            Ok(runtime) => assert_eq!(runtime.backend().name, role),
+            Err(error) => assert!(Refusal::of(&error).is_some() && role == "io_uring", "{error}"),
+        }
         return;
     }
     let error = auto.unwrap_err();
-    assert_eq!(format!("{:?}", error.kind()), role, "{error}");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     let started = Cores::count(1).start(async |_| {});
     assert_eq!(started.unwrap_err().kind(), error.kind());
-    if role == "InvalidInput" {
-        assert!(error.to_string().contains("CORONET_BACKEND") && error.to_string().contains("nonsense"));
-    }
+    assert!(error.to_string().contains("CORONET_BACKEND") && error.to_string().contains("nonsense"));
     // Who asks for one by name gets it.
     drop(runtime_or_skip(Runtime::builder().backend(Backend::Uring)));
     assert!(panic_of(|| coronet::run(async {})).contains("no runtime can be had here"));

@@ -61,7 +61,7 @@ pub mod stats;
 
 #[doc(inline)]
 pub use {
-    backend::{Backend, BackendReport, Capabilities, Preference, kernel_release},
+    backend::{Backend, BackendReport, Capabilities, Preference, Refusal, kernel_release},
     completion::{Completion, Done},
     driver::{Config, Driver},
     fd::SharedFd,

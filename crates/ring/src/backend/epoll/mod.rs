@@ -39,6 +39,8 @@ use crate::token::Token;
 
 /// Attempts for one descriptor per turn: a peer that sends without end must not hold the core.
 const ATTEMPTS_MAX: usize = 32;
+/// As `ATTEMPTS_MAX`, for a listener: what is accepted is out of the backlog, and cannot be lost there.
+const ACCEPTS_MAX: usize = 256;
 /// Turns that may pass without a look at the poller, while operations end at once.
 const UNSEEN_MAX: u32 = 8;
 /// Questions whether something is pending that may pass without a look.
@@ -234,10 +236,16 @@ impl Epoll {
 
     /// Tries the operations that read from `fd`, in order, until one has to wait.
     fn read_on(&mut self, fd: RawFd) {
-        for _ in 0..ATTEMPTS_MAX {
+        let mut attempts = 0;
+        loop {
             let watch = self.interests.at(fd);
             let Some(&token) = watch.reads.front().filter(|_| !watch.drained) else { return };
             let pending = self.waiting.get(token).expect("who waits is not over");
+            let accepts = matches!(pending.request, Request::Accept { .. } | Request::AcceptMulti { .. });
+            attempts += 1;
+            if attempts > if accepts { ACCEPTS_MAX } else { ATTEMPTS_MAX } {
+                return self.try_again(fd);
+            }
             match attempt(pending, &mut self.groups) {
                 Attempt::Done(result) => self.end_read(token, result),
                 Attempt::DoneShort(result) => {
@@ -253,7 +261,6 @@ impl Epoll {
                 Attempt::Offload => self.thread_for(token),
             }
         }
-        self.try_again(fd);
     }
 
     fn end_read(&mut self, token: Token, result: i32) {
