@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Signal, geteuid, getrlimit};
 use socket2::SockRef;
-use support::{Echo, can_run, example, skip};
+use support::{Echo, backend, can_run, example, skip};
 
 #[test]
 fn it_prints_one_line_with_address_backend_and_cores() {
@@ -19,7 +19,11 @@ fn it_prints_one_line_with_address_backend_and_cores() {
     for (arguments, cores) in [(["--cores", "1"], "1 core\n"), (["--cores", "2"], "2 cores\n")] {
         let echo = Echo::start(&arguments);
         assert_ne!(echo.address.port(), 0, "{}", echo.line);
-        assert!(echo.line.contains(", io_uring (") && echo.line.ends_with(cores), "{}", echo.line);
+        assert!(
+            echo.line.contains(&format!(", {} (", backend())) && echo.line.ends_with(cores),
+            "{}",
+            echo.line
+        );
         echo.signal(Signal::TERM);
         let end = echo.end();
         assert!(end.status.success());
@@ -209,10 +213,10 @@ fn what_it_cannot_do_is_one_clear_line() {
     let output = example("echo").args(["--listen", &echo.address.to_string()]).output().unwrap();
     assert_refuses_in_a_line(&output, &["another process listens there"]);
 
-    let output = example("echo").args(["--backend", "epoll"]).output().unwrap();
-    assert_refuses_in_a_line(&output, &["epoll"]);
-    let output = example("echo").env("CORONET_BACKEND", "nonsense").output().unwrap();
-    assert_refuses_in_a_line(&output, &["CORONET_BACKEND", "nonsense"]);
+    for variable in ["CORONET_BACKEND", "CORONET_MASK"] {
+        let output = example("echo").env(variable, "nonsense").output().unwrap();
+        assert_refuses_in_a_line(&output, &[variable, "nonsense"]);
+    }
 
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = example("echo");
@@ -252,32 +256,4 @@ fn help_and_version_are_not_errors() {
         assert!(said.contains(option), "{said}");
     }
     assert!(example("echo").arg("--version").output().unwrap().status.success());
-}
-
-/// As `ulimit -n` would have it: the server waits for descriptors, and ends as if nothing was.
-#[test]
-fn a_server_short_of_descriptors_serves_all_clients_one_after_the_other() {
-    if !can_run("a_server_short_of_descriptors_serves_all_clients_one_after_the_other") {
-        return;
-    }
-    let program = example("echo").get_program().to_owned();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n 40; exec \"$0\" --listen 127.0.0.1:0 --cores 1"]).arg(program);
-    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let echo = Echo::of(shell);
-    let clients: Vec<_> = (0..200)
-        .map(|_| {
-            let mut client = echo.connect();
-            client.write_all(b"ping").unwrap();
-            client
-        })
-        .collect();
-    for mut client in clients {
-        let mut answer = [0; 4];
-        client.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"ping");
-    }
-    echo.signal(Signal::TERM);
-    let end = echo.end();
-    assert!(end.status.success() && end.stderr.is_empty(), "{}", end.stderr);
 }

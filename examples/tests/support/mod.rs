@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// A test that takes this long hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(30);
@@ -22,8 +23,8 @@ pub(crate) fn example(name: &str) -> Command {
     assert!(path.exists(), "{} is not there: run `cargo test -p coronet-examples`", path.display());
     let mut command = Command::new(path);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What the tests expect is what a user without these sees.
-    command.env_remove("CORONET_BACKEND").env_remove("RUST_BACKTRACE");
+    // What the tests expect is what a user without it sees.
+    command.env_remove("RUST_BACKTRACE");
     command
 }
 
@@ -40,6 +41,25 @@ pub(crate) fn can_run(name: &str) -> bool {
     }
 }
 
+/// How the line of `Backend::Auto` begins here.
+pub(crate) fn backend() -> &'static str {
+    coronet::Runtime::new().expect("`can_run` said so").backend().name
+}
+
+/// Starts `command` where these system calls fail with `errno`. The filter is that of one thread, and
+/// of what it starts.
+pub(crate) fn spawn_filtered(mut command: Command, calls: &[i64], errno: u32) -> Child {
+    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), arch);
+    let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
+    let started = std::thread::spawn(move || {
+        seccompiler::apply_filter(&program).expect("filters work here");
+        command.spawn()
+    });
+    started.join().expect("no panic").expect("it starts")
+}
+
 /// Past the capture of the test harness, to be counted.
 pub(crate) fn skip(name: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIP {name}: {reason}");
@@ -51,6 +71,17 @@ pub(crate) struct Echo {
     stdout: BufReader<ChildStdout>,
     pub(crate) line: String,
     pub(crate) address: SocketAddr,
+}
+
+impl From<Child> for Echo {
+    fn from(mut child: Child) -> Self {
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        let address = line.strip_prefix("echo on ").and_then(|rest| rest.split(", ").next()?.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        Self { child, stdout, line, address }
+    }
 }
 
 /// How it ended, and what it said after its first line.
@@ -68,13 +99,7 @@ impl Echo {
     }
 
     pub(crate) fn of(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("it starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("a line");
-        let address = line.strip_prefix("echo on ").and_then(|rest| rest.split(", ").next()?.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { child, stdout, line, address }
+        Self::from(command.spawn().expect("it starts"))
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -82,6 +107,13 @@ impl Echo {
         stream.set_read_timeout(Some(HANG)).expect("a limit");
         stream.set_write_timeout(Some(HANG)).expect("a limit");
         stream
+    }
+
+    /// User and system time so far, in ticks of `sysconf(_SC_CLK_TCK)`, which is a hundred per second.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let fields: Vec<_> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
+        fields[11].parse::<u64>().expect("a number") + fields[12].parse::<u64>().expect("a number")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
