@@ -4,11 +4,11 @@
 //! `.ci/run` prepares a bare machine and then runs the same steps.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use crate::command_line;
 use crate::tidy;
 
 /// Which steps to run.
@@ -51,7 +51,7 @@ impl Step {
         match self {
             Step::Tidy => tidy::run(root),
             Step::Tests | Step::Format | Step::Clippy | Step::Docs => {
-                run_command_line(root, self.command_line())
+                command_line::run(root, self.command_line())
             }
         }
     }
@@ -85,24 +85,6 @@ fn result_line(step: Step, fine: bool, elapsed: Duration) -> String {
     format!("{result:6} {:6.1} s  {}", elapsed.as_secs_f64(), step.command_line())
 }
 
-/// Runs `NAME=value ... program argument ...`: words without quotes, no shell.
-fn run_command_line(root: &Path, line: &str) -> bool {
-    let mut words = line.split_whitespace().peekable();
-    let mut variables = Vec::new();
-    while let Some(variable) = words.next_if(|word| word.contains('=')) {
-        variables.extend(variable.split_once('='));
-    }
-    let program = words.next().expect("a command line names a program");
-    let status = Command::new(program).args(words).envs(variables).current_dir(root).status();
-    match status {
-        Ok(status) => status.success(),
-        Err(error) => {
-            println!("cannot start `{program}`: {error}");
-            false
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,19 +94,6 @@ mod tests {
         let skip = vec![Step::Tests, Step::Clippy];
         let left: Vec<_> = steps(&Options { skip }).collect();
         assert_eq!(left, [Step::Format, Step::Docs, Step::Tidy]);
-    }
-
-    #[test]
-    fn a_command_line_reports_success_and_failure() {
-        assert!(run_command_line(Path::new("/"), "true"));
-        assert!(!run_command_line(Path::new("/"), "false"));
-        assert!(!run_command_line(Path::new("/"), "no-such-program-of-coronet"));
-    }
-
-    #[test]
-    fn variables_before_the_program_reach_it() {
-        assert!(run_command_line(Path::new("/"), "CORONET_A=1 printenv CORONET_A"));
-        assert!(!run_command_line(Path::new("/"), "printenv CORONET_A"));
     }
 
     #[test]

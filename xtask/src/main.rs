@@ -1,10 +1,12 @@
 //! `cargo xtask`: the checks of this repository, as one program.
 //!
 //! `cargo xtask ci` runs all that continuous integration runs; `cargo xtask tidy`
-//! runs the checks that no other tool knows. Every check of CI can be run here, on
+//! runs the checks that no other tool knows; `cargo xtask masks` plays older kernels. Every check of CI can be run here, on
 //! a laptop, with the same result.
 
 mod ci;
+mod masks;
+mod command_line;
 mod tidy;
 
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Run what continuous integration runs: tests, format, clippy, docs, tidy.
     Ci(ci::Options),
+    /// Run the tests as on older kernels, and on epoll.
+    Masks(masks::Options),
     /// Check the rules of docs/STYLE.md that a program can check.
     Tidy,
 }
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     let root = root();
     let fine = match Arguments::parse().command {
         Command::Ci(options) => ci::run(&root, &options),
+        Command::Masks(options) => masks::run(&root, &options),
         Command::Tidy => tidy::run(&root),
     };
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -277,6 +277,9 @@ fn a_slow_reader_bounds_what_is_held_for_it_and_loses_nothing() {
 #[test]
 fn one_who_holds_every_pooled_buffer_starves_neither_others_nor_itself() {
     world(async {
+        if !support::receives_are_pooled() {
+            return;
+        }
         let (hoarder, mut peer) = pair();
         let mut hoard = Vec::new();
         let mut held = 0;

@@ -80,6 +80,16 @@ pub(crate) fn skip(reason: &str) {
     let _ = writeln!(io::stderr(), "SKIP {name}: {reason}");
 }
 
+/// False, with a line that says so, where streams receive into buffers of their own.
+pub(crate) fn receives_are_pooled() -> bool {
+    let can = coronet::ring::current().handle().capabilities();
+    let pooled = can.recv_multi && can.buffer_groups;
+    if !pooled {
+        skip("streams receive into buffers of their own here");
+    }
+    pooled
+}
+
 /// Turns the driver until the kernel has given everything back.
 pub(crate) async fn settle() {
     let start = Instant::now();
