@@ -129,6 +129,7 @@ mod tests {
             bundles: true,
             incremental: true,
             min_wait: true,
+            file_table: true,
         }
     }
 
@@ -149,10 +150,10 @@ mod tests {
 
     #[test]
     fn a_profile_hides_what_came_later() {
-        assert_eq!(under("6.12"), all());
+        assert_eq!(under("6.12"), Capabilities { file_table: false, ..all() });
         assert_eq!(
             under("6.6"),
-            Capabilities { bundles: false, incremental: false, min_wait: false, ..all() }
+            Capabilities { bundles: false, incremental: false, min_wait: false, file_table: false, ..all() }
         );
         assert_eq!(under("5.15"), Capabilities { poll_multi: true, ..Capabilities::default() });
         let hides = |profile: &str, name| profile.parse::<Mask>().expect("a profile").hides(name);
