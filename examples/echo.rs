@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::Parser;
 use coronet::net::{ListenOptions, TcpListener, TcpStream};
 use coronet::sync::mpsc;
-use coronet::{Backend, Core, Cores, Runtime};
+use coronet::{Backend, Core, Cores, Idle, Runtime};
 use futures_util::future::{Either, select};
 
 /// Sends back whatever it receives.
@@ -32,6 +32,9 @@ struct Options {
     /// The backend: auto, uring or epoll.
     #[arg(long, default_value = "auto")]
     backend: Backend,
+    /// What an idle core does: sleep, adaptive, or spin:MICROSECONDS.
+    #[arg(long, default_value = "sleep")]
+    idle: Idle,
     /// Seconds that open connections get to end after Ctrl-C or SIGTERM.
     #[arg(long, default_value_t = 10)]
     drain: u64,
@@ -49,8 +52,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let builder = Runtime::builder().backend(options.backend);
-    let front = builder.clone().build()?;
+    let front = Runtime::builder().backend(options.backend).build()?;
+    let builder = Runtime::builder().backend(options.backend).idle(options.idle);
     let cores = options.cores.map_or_else(available_parallelism, |cores| Ok(NonZeroUsize::from(cores)))?;
     let sockets = ListenOptions::default().bind_group(options.listen, cores.get())?;
     let address = sockets[0].local_addr()?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coronet_ring::Config as RingConfig;
 
+pub use coronet_exec::Idle;
 pub use coronet_ring::Preference as Backend;
 
 /// The variable that overrides [`Backend::Auto`].
@@ -48,6 +49,13 @@ impl Builder {
     /// How many tasks run before the core looks for completions; 61 by default.
     pub fn event_interval(mut self, tasks: u32) -> Self {
         self.exec.event_interval = tasks;
+        self
+    }
+
+    /// What a core does while nothing can run: sleep at once (the default), or look on for a while, which
+    /// costs CPU time and saves the wake-up. See `docs/BENCHMARKS.md` for what each costs and brings.
+    pub fn idle(mut self, idle: Idle) -> Self {
+        self.exec.idle = idle;
         self
     }
 

@@ -47,7 +47,7 @@ mod metrics;
 mod park;
 mod limit;
 
-pub use builder::{Backend, Builder};
+pub use builder::{Backend, Builder, Idle};
 pub use cores::Cores;
 pub use coronet_exec::{Core, CoreHandle, JoinError, JoinHandle, RemoteJoinHandle, Running, spawn};
 pub use coronet_io::{buf, io, net};

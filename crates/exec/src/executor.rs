@@ -19,6 +19,7 @@ use crate::{
     budget,
     clock::{Clock, Instant},
     context,
+    idle::{Idle, Waiting},
     mailbox::{Bell, Mailbox},
     park::Park,
     services::Services,
@@ -37,6 +38,8 @@ pub struct Config {
     /// armed (measured with tasks that only yield, 7.7 ns each; at 16 it costs 2 ns with a timer).
     /// What it costs with an I/O driver is the driver's. Prime, so that no pattern of tasks gets in step.
     pub event_interval: u32,
+    /// What the core does while nothing can run. Default: it sleeps at once.
+    pub idle: Idle,
     /// How many threads `spawn_blocking` may use at a time. They start when needed and
     /// end after ten idle seconds. Default 64; the cores of a group share one pool.
     ///
@@ -58,6 +61,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             event_interval: 61,
+            idle: Idle::Sleep,
             blocking_threads: 64,
             blocking_here: false,
             clock: Clock::Real,
@@ -76,6 +80,7 @@ pub struct Executor {
     services: Rc<Services>,
     bell: Arc<Bell>,
     park: RefCell<Box<dyn Park>>,
+    waiting: RefCell<Waiting>,
     event_interval: u32,
     drain_timeout: Duration,
     root: Root,
@@ -134,7 +139,8 @@ impl Executor {
         let bell = Arc::new(Bell::new(park.unparker()));
         let scheduler = Scheduler::new(bell.clone());
         let root = Root::new(&scheduler);
-        let Config { event_interval, blocking_threads, blocking_here, clock, drain_timeout, pool } = config;
+        let Config { event_interval, idle, blocking_threads, blocking_here, clock, drain_timeout, pool } =
+            config;
         let services = Services {
             scheduler,
             timers: Rc::new(Timers::new(clock)),
@@ -148,6 +154,7 @@ impl Executor {
             services: Rc::new(services),
             bell,
             park: RefCell::new(park),
+            waiting: RefCell::new(Waiting::new(idle)),
             event_interval: event_interval.max(1),
             drain_timeout,
             root,
@@ -249,6 +256,12 @@ impl Executor {
             }
             return;
         }
+        let wait =
+            if services.timers.clock().is_virtual() { None } else { self.waiting.borrow_mut().begin() };
+        if wait.is_some_and(|(began, window)| self.look_on(began, window)) {
+            self.waiting.borrow_mut().end(false);
+            return;
+        }
         self.bell.doze();
         if services.scheduler.has_remote() || services.mailbox.has_jobs() {
             self.bell.rise();
@@ -258,8 +271,29 @@ impl Executor {
         let parked = self.park.borrow_mut().park(self.sleep_limit());
         self.bell.rise();
         parked.unwrap_or_else(|error| park_failed(&error));
+        self.waiting.borrow_mut().end(true);
         self.collect();
         services.timers.fire();
+    }
+
+    /// Waits awake for `window`; whether anything can run now. Not asleep, so a wake from another core needs
+    /// no system call either.
+    fn look_on(&self, began: std::time::Instant, window: Duration) -> bool {
+        let services = &*self.services;
+        services.looks.set(services.looks.get() + 1);
+        loop {
+            // The first time it hands over what waits; after that, a look at memory until something is there.
+            self.park.borrow_mut().park(Some(Duration::ZERO)).unwrap_or_else(|error| park_failed(&error));
+            self.collect();
+            services.timers.fire();
+            if services.scheduler.has_runnable() {
+                return true;
+            }
+            if began.elapsed() >= window {
+                return false;
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// How long the core may sleep.

@@ -36,6 +36,8 @@ mod mailbox;
 mod budget;
 // The thread's current core: the only thread-local.
 mod context;
+// What to do while nothing can run.
+mod idle;
 // How to wait.
 mod park;
 // What time it is.
@@ -49,6 +51,7 @@ pub use crate::{
     clock::{Clock, VirtualClock},
     core::{Core, CoreHandle, Cores, RemoteJoinHandle, Running},
     executor::{Config, Executor},
+    idle::Idle,
     park::{Park, ThreadPark, Unpark, VirtualPark},
     services::stats,
     stats::Stats,
