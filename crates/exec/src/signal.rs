@@ -14,17 +14,17 @@ use std::{
 };
 
 use signal_hook::{
-    consts::signal::{SIGHUP, SIGINT, SIGTERM},
+    consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR2},
     iterator::{Handle, Signals},
 };
 
 /// What the thread has seen, for all cores.
-static STATE: Mutex<State> = Mutex::new(State { watch: None, seen: [Seen::NONE; 3] });
+static STATE: Mutex<State> = Mutex::new(State { watch: None, seen: [Seen::NONE; KINDS.len()] });
 
 struct State {
     /// The thread's handle, once it runs.
     watch: Option<Handle>,
-    seen: [Seen; 3],
+    seen: [Seen; KINDS.len()],
 }
 
 struct Seen {
@@ -38,7 +38,7 @@ impl Seen {
 }
 
 /// Index and signal.
-const KINDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+const KINDS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR2];
 
 fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -93,7 +93,20 @@ pub fn hangup() -> Signal {
     Signal::new(2)
 }
 
-/// The future of [`ctrl_c`], [`terminate`] and [`hangup`].
+/// Waits for SIGUSR2: free for programs; servers use it for "hand over to a successor".
+///
+/// As [`ctrl_c`] in all else.
+///
+/// # Cancellation
+/// As for [`ctrl_c`].
+///
+/// # Errors
+/// As for [`ctrl_c`].
+pub fn user2() -> Signal {
+    Signal::new(3)
+}
+
+/// The future of [`ctrl_c`], [`terminate`], [`hangup`] and [`user2`].
 ///
 /// After it has resolved, it may be awaited again: it waits for the next signal, and hears of one
 /// that came meanwhile.

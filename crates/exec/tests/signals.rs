@@ -26,5 +26,9 @@ fn every_waiter_hears_of_a_signal_and_none_is_lost_between_two_awaits() {
         assert!(!other.is_finished());
         raise(rustix::process::Signal::TERM);
         other.await.unwrap().unwrap();
+        let own = spawn(signal::user2());
+        coronet_exec::tasks::yield_now().await;
+        raise(rustix::process::Signal::USR2);
+        own.await.unwrap().unwrap();
     });
 }

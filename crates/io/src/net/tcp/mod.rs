@@ -2,6 +2,7 @@
 
 mod connect;
 mod listener;
+mod options;
 mod split;
 mod traits;
 mod stream;
