@@ -24,7 +24,7 @@ use crate::handover::{self, HandOver};
 use crate::metrics::{self, Failure};
 use crate::options::Options;
 use crate::serve::serve;
-use crate::shared::Shared;
+use crate::shared::{Shared, complain};
 use crate::upkeep;
 
 /// Why the process ends with a complaint.
@@ -242,7 +242,6 @@ impl Control<'_> {
             complain(&format!("{} changed, which takes a new process", differ.join(", ")));
         }
         self.shared.set_settings(settings);
-        self.shared.metrics.reloads.inc();
     }
 
     /// Starts a successor, unless one is starting.
@@ -272,9 +271,4 @@ fn watch(mut successor: Child, has_successor: Arc<AtomicBool>) {
     if let Err(error) = watching {
         complain(&format!("the successor is not watched: {error}"));
     }
-}
-
-/// Says something to the operator. Nowhere to say it is no reason to stop.
-fn complain(what: &str) {
-    let _ = writeln!(io::stderr(), "proxy: {what}");
 }

@@ -1,5 +1,6 @@
 //! What all cores share: the settings that hold now, the upstreams, the counters, the bound.
 
+use std::io::Write;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::Settings;
@@ -34,4 +35,9 @@ impl Shared {
         self.limit.set_max(settings.max_conns.unwrap_or(self.max_conns));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
+}
+
+/// Says something to the operator. Nowhere to say it is no reason to stop.
+pub(crate) fn complain(what: &str) {
+    let _ = writeln!(std::io::stderr(), "proxy: {what}");
 }

@@ -7,20 +7,24 @@ use std::time::Duration;
 
 use coronet::sync::Notify;
 use coronet::time::sleep;
-use futures_util::future::{join_all, select};
+use futures_util::future::{Either, join_all, select};
 
 use crate::health::Rule;
 use crate::metrics::Failure;
-use crate::shared::Shared;
+use crate::shared::{Shared, complain};
 
-/// Looks the names up, at once when `reloaded` is told, for ever.
+/// Looks the names up, for ever; at once when `reloaded` is told, which is when new settings are in force.
 ///
 /// # Cancellation
 /// Safe.
 pub(crate) async fn resolve(shared: Arc<Shared>, reloaded: &Notify) {
     loop {
-        pause(shared.settings().resolve_interval, reloaded).await;
-        resolve_once(&shared).await;
+        let was_reloaded = pause(shared.settings().resolve_interval, reloaded).await;
+        let failures = resolve_once(&shared).await;
+        if was_reloaded {
+            failures.iter().for_each(|error| complain(&error.to_string()));
+            shared.metrics.reloads.inc();
+        }
     }
 }
 
@@ -57,12 +61,13 @@ pub(crate) async fn check(shared: Arc<Shared>, reloaded: &Notify) {
     }
 }
 
-async fn pause(interval: Option<Duration>, reloaded: &Notify) {
+/// Waits for the interval; true if it was cut short by new settings.
+async fn pause(interval: Option<Duration>, reloaded: &Notify) -> bool {
     let pause = async {
         match interval {
             Some(interval) => sleep(interval).await,
             None => pending().await,
         }
     };
-    select(pin!(pause), pin!(reloaded.notified())).await;
+    matches!(select(pin!(pause), pin!(reloaded.notified())).await, Either::Right(_))
 }
