@@ -19,6 +19,8 @@ pub(crate) struct Proxy {
     pub(crate) line: String,
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
+    /// Who took over from it.
+    successor: Option<Pid>,
 }
 
 /// The word behind `before` in the line that a proxy prints at its start.
@@ -48,7 +50,7 @@ impl Proxy {
         let address = word(&line, "proxy on ").and_then(|address| address.parse().ok());
         let metrics = word(&line, "metrics on ").and_then(|address| address.parse().ok());
         let (Some(address), Some(metrics)) = (address, metrics) else { panic!("no addresses in {line:?}") };
-        Self { child, stdout, line, address, metrics }
+        Self { child, stdout, line, address, metrics, successor: None }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -56,13 +58,17 @@ impl Proxy {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+        let pid = self.successor.unwrap_or_else(|| Pid::from_child(&self.child));
+        kill_process(pid, signal).expect("it runs");
     }
 
-    /// The next line that it, or its successor, prints.
-    pub(crate) fn next_line(&mut self) -> String {
+    /// Hands over, and waits for the line of the successor. Signals go to that one from now on.
+    pub(crate) fn hand_over(&mut self) -> String {
+        self.signal(Signal::USR2);
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("a line");
+        let pid = word(&line, "pid ").and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        self.successor = Some(pid.unwrap_or_else(|| panic!("no process in {line:?}")));
         line
     }
 
@@ -126,6 +132,9 @@ impl Drop for Proxy {
         // It has ended already, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(successor) = self.successor {
+            let _ = kill_process(successor, Signal::KILL);
+        }
     }
 }
 
@@ -182,9 +191,8 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// A listener whose connections the test takes itself.
 pub(crate) fn upstream() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    (listener, address)
+    let (refusing, address) = Refusing::new();
+    (refusing.listen(), address)
 }
 
 /// A port that refuses connections and that nobody else gets, until it is told to listen.
@@ -204,7 +212,8 @@ impl Refusing {
     }
 
     pub(crate) fn listen(self) -> TcpListener {
-        self.0.listen(1024).expect("it listens");
+        // Of the 128 of the standard library, the kernel resets some when hundreds come at once.
+        self.0.listen(4096).expect("it listens");
         self.0.into()
     }
 }
