@@ -82,3 +82,53 @@ impl Drop for Permit {
         self.0.change(|state| state.open -= 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_finds_no_room_waits_is_counted_once_and_is_woken_by_who_leaves() {
+        let limit = Limit::new(1, Counter::default());
+        let wakes = Arc::new(Count::default());
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        let Poll::Ready(first) = pin!(limit.enter()).poll(&mut cx) else { panic!("there is room") };
+        let mut second = pin!(limit.enter());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        let squeezed = limit.squeeze_in();
+        drop(first);
+        assert_eq!((limit.paused.get(), wakes.0.load(Ordering::Relaxed)), (1, 0), "there is one too many");
+        drop(squeezed);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(second.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_higher_bound_wakes_who_waits() {
+        let limit = Limit::new(1, Counter::default());
+        let wakes = Arc::new(Count::default());
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        let _first = limit.squeeze_in();
+        let mut second = pin!(limit.enter());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        limit.set_max(2);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(second.as_mut().poll(&mut cx).is_ready());
+    }
+}

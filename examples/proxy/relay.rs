@@ -149,3 +149,59 @@ async fn idled(active: &Cell<Instant>, limit: Option<Duration>) {
         sleep_until(active.get() + limit).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn reset(side: Side, is_write: bool) -> Broken {
+        Broken { fault: Fault::Side(side, io::ErrorKind::ConnectionReset.into()), is_write }
+    }
+
+    /// What comes out of the two directions, and whether the one that is not over at once got to its end.
+    fn outcome(first: Result<(), Broken>) -> (Option<Result<(), Failure>>, bool) {
+        let is_over = Cell::new(false);
+        let later = async {
+            coronet::task::yield_now().await;
+            is_over.set(true);
+            Ok(())
+        };
+        let mut both = pin!(both(ready(first), later));
+        let mut cx = Context::from_waker(Waker::noop());
+        let polls = (0..3).map(|_| both.as_mut().poll(&mut cx));
+        let end = polls.filter_map(|poll| match poll {
+            std::task::Poll::Ready(end) => Some(end.map_err(|fault| fault.kind())),
+            std::task::Poll::Pending => None,
+        });
+        let end = end.take(1).next();
+        (end, is_over.get())
+    }
+
+    #[test]
+    fn the_end_of_one_direction_leaves_the_other_alone() {
+        assert_eq!(outcome(Ok(())), (Some(Ok(())), true));
+    }
+
+    /// The trap: the answer of an upstream that takes no more of the question is lost.
+    #[test]
+    fn a_side_that_takes_no_more_is_still_listened_to() {
+        let end = Some(Err(Failure::upstream_reset));
+        assert_eq!(outcome(Err(reset(Side::Upstream, true))), (end, true));
+    }
+
+    #[test]
+    fn a_side_that_cannot_be_read_ends_both_directions() {
+        let end = Some(Err(Failure::client_reset));
+        assert_eq!(outcome(Err(reset(Side::Client, false))), (end, false));
+    }
+
+    #[test]
+    fn a_broken_pipe_is_a_reset_and_a_timeout_is_not() {
+        let kind = |side, kind: io::ErrorKind| Fault::Side(side, kind.into()).kind();
+        assert_eq!(kind(Side::Client, io::ErrorKind::BrokenPipe), Failure::client_reset);
+        assert_eq!(kind(Side::Upstream, io::ErrorKind::TimedOut), Failure::upstream_io);
+    }
+}
