@@ -243,3 +243,24 @@ fn serve_short_of_descriptors(clients: usize) {
         assert!((1..60).contains(&throttled), "it paused {throttled} times");
     });
 }
+
+/// The trap: a connection wakes one of those who accept from a socket. If that one is just being closed, the
+/// other, to which the socket belongs from now on, has to hear of it all the same.
+#[test]
+fn close_hands_back_what_waits_in_the_backlog_and_a_clone_goes_on() {
+    world(async {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let other = TcpListener::from(socket.try_clone().unwrap());
+        let listener = TcpListener::from(socket);
+        // Never armed: only the backlog has them.
+        let waiting: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let left = listener.close().await;
+        assert_eq!(left.len(), 3);
+        let late = std::net::TcpStream::connect(address).unwrap();
+        let (_stream, peer) = coronet::time::timeout(HANG, other.accept()).await.unwrap().unwrap();
+        assert_eq!(peer, late.local_addr().unwrap());
+        drop((waiting, left));
+        assert!(other.close().await.is_empty());
+    });
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use coronet_ring::{OpFuture, OpStream, RealSystem, SharedFd, SocketOption, System};
 use futures_core::Stream;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::TcpStream;
 use super::socket::Socket;
@@ -304,9 +305,11 @@ impl TcpListener {
         self.throttled.get()
     }
 
-    /// Stops listening, and hands back the connections that the kernel had accepted and nobody had taken.
+    /// Stops listening, and hands back the connections that the kernel had accepted and nobody had taken,
+    /// and those that wait in its backlog at this moment.
     ///
-    /// The kernel goes on listening as long as a clone of the socket is open elsewhere.
+    /// The kernel goes on listening as long as a clone of the socket is open elsewhere, also in another
+    /// process; who accepts there gets all connections that come from now on.
     ///
     /// # Cancellation
     /// The listener is closed all the same; connections that nobody had taken are closed with it.
@@ -326,7 +329,28 @@ impl TcpListener {
             }
             Source::Idle | Source::Pause(_) => {}
         }
+        self.sweep(&mut left).await;
         left
+    }
+
+    /// Takes what waits in the backlog. A connection wakes one of those who accept from a socket; if that
+    /// was us, and the cancel came in between, others who share the socket do not know of it.
+    async fn sweep(&self, left: &mut Vec<TcpStream>) {
+        while has_waiting(&self.socket.fd) {
+            let accept = self.socket.handle().submit(op::Accept::new(self.socket.fd.clone()));
+            // The kernel looks into the backlog before it sees the cancel. Another may have been faster: look again.
+            accept.request_cancel();
+            match accept.await {
+                Ok(fd) => left.push(TcpStream::adopt(fd)),
+                Err(error)
+                    if error.raw_os_error() == Some(libc::ECANCELED) && !self.socket.handle().is_closed() => {
+                }
+                Err(error) => match self.after(&error) {
+                    After::Next => {}
+                    After::Pause | After::Fail => break,
+                },
+            }
+        }
     }
 
     /// The address that it listens on; the port that was chosen for port 0.
@@ -336,6 +360,14 @@ impl TcpListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.system().local_addr(self.as_fd())
     }
+}
+
+/// Whether a connection waits in the backlog of a listening socket.
+fn has_waiting(fd: &SharedFd) -> bool {
+    let mut poll = [PollFd::new(fd, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|ready| ready > 0)
+        && poll[0].revents() == PollFlags::IN
 }
 
 enum After {
