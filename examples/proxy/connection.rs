@@ -29,9 +29,10 @@ pub(crate) struct Site {
 pub(crate) fn start(site: &Rc<Site>, client: TcpStream, permit: Permit) {
     let site = site.clone();
     site.counters.accepted.inc();
+    // Now, and not when the task first runs: a drain that begins before must know of it.
+    let open = site.connections.enter(&site.shared.metrics.open);
     coronet::spawn(async move {
-        let _permit = permit;
-        let _open = site.connections.enter(&site.shared.metrics.open);
+        let _held = (permit, open);
         // Clients fail all the time: that is counted, not told.
         if let Err(kind) = serve(&site, client).await {
             site.shared.metrics.failed(kind);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use support::proxy::{
-    Echoing, Proxy, accept, ask, assert_closed, assert_ends, assert_reset, connect, echo, until, upstream,
+    Echoing, Proxy, accept, ask, assert_closed, assert_ends, assert_reset, echo, until, upstream,
 };
 use support::{can_run, example};
 
@@ -402,25 +402,36 @@ fn clients_that_wait_in_the_backlog_are_served_by_the_successor() {
 }
 
 #[test]
-fn a_successor_that_cannot_start_changes_nothing() {
-    if !can_run("a_successor_that_cannot_start_changes_nothing") {
+fn a_successor_that_cannot_start_changes_nothing_and_the_next_one_may_and_its_next() {
+    if !can_run("a_successor_that_cannot_start_changes_nothing_and_the_next_one_may_and_its_next") {
         return;
     }
     let (listener, address) = upstream();
     let _upstream = Echoing::start(listener, None);
     let file = File::new("successor", &configuration(address));
     let mut command = example("proxy");
-    command.arg("--config").arg(&file.0).stderr(std::process::Stdio::inherit());
-    let proxy = Proxy::of(command);
+    command.arg("--config").arg(&file.0);
+    let mut proxy = Proxy::of(command);
     let mut open = proxy.connect();
     echo(&mut open, b"before").unwrap();
     file.write("cores = 0\n");
     proxy.signal(Signal::USR2);
-    // It answers all the while; and a successor that can start is not kept out by one that could not.
-    for _ in 0..20 {
-        once(proxy.address).unwrap();
-    }
+    let said = proxy.complaint();
+    assert!(said.contains(":1: key `cores`: ") && said.starts_with("proxy: "), "{said}");
+    assert_eq!(proxy.complaint(), "proxy: the successor ended (exit status: 2); this process goes on\n");
+    once(proxy.address).unwrap();
     echo(&mut open, b"after").unwrap();
     drop(open);
-    drop(connect(proxy.address));
+    // More cores than sockets, then fewer.
+    for cores in [3, 1] {
+        file.write(&format!("cores = {cores}\n{}", configuration(address)));
+        let line = proxy.hand_over();
+        assert!(line.contains(&format!(", {cores} core")), "{line}");
+        for _ in 0..20 {
+            once(proxy.address).unwrap();
+        }
+    }
+    assert!(proxy.status().success());
+    proxy.signal(Signal::TERM);
+    until("it stops listening", || refuses(proxy.address));
 }

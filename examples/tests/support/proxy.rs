@@ -72,6 +72,18 @@ impl Proxy {
         line
     }
 
+    /// The next line that it, or its successor, complains with.
+    pub(crate) fn complaint(&mut self) -> String {
+        let stderr = self.child.stderr.as_mut().expect("piped");
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        // One by one: what comes behind the line is for others to read.
+        while line.last() != Some(&b'\n') {
+            stderr.read_exact(&mut byte).expect("a line");
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).expect("text")
+    }
+
     /// Waits for the end of this process, whoever else writes to its output.
     pub(crate) fn status(&mut self) -> ExitStatus {
         let mut status = None;
