@@ -3,9 +3,7 @@
 #![cfg(not(loom))]
 
 use std::{
-    cell::Cell,
     io,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,7 +19,7 @@ use coronet_exec::{Config, Executor, Idle, Park, Unpark};
 #[derive(Clone, Default)]
 struct Watched {
     looks: Arc<AtomicUsize>,
-    sleeps: Rc<Cell<usize>>,
+    sleeps: Arc<AtomicUsize>,
     unparks: Arc<AtomicUsize>,
 }
 
@@ -38,7 +36,7 @@ impl Park for Watched {
         if timeout == Some(Duration::ZERO) {
             self.looks.fetch_add(1, Ordering::SeqCst);
         } else {
-            self.sleeps.set(self.sleeps.get() + 1);
+            self.sleeps.fetch_add(1, Ordering::SeqCst);
         }
         Ok(())
     }
@@ -59,52 +57,49 @@ fn executor(park: &Watched, idle: Idle) -> Executor {
     Executor::new(Box::new(park.clone()), config)
 }
 
-/// Wakes the waker it is sent, once the park has been asked so often to look.
-fn waker_thread(looks: &Arc<AtomicUsize>, after: usize) -> std_mpsc::Sender<Waker> {
+/// Waits once, for a thread that wakes it when the count has got so far.
+fn wait_for(executor: &Executor, count: &Arc<AtomicUsize>, after: usize) {
     let (send, receive) = std_mpsc::channel::<Waker>();
-    let looks = looks.clone();
-    std::thread::spawn(move || {
+    let count = count.clone();
+    let thread = std::thread::spawn(move || {
         let waker = receive.recv().expect("a waker");
-        while looks.load(Ordering::SeqCst) < after {
+        while count.load(Ordering::SeqCst) < after {
             std::hint::spin_loop();
         }
         waker.wake();
     });
-    send
+    let mut has_waited = false;
+    executor.block_on(std::future::poll_fn(|cx| {
+        if !has_waited {
+            has_waited = true;
+            send.send(cx.waker().clone()).expect("the thread waits for it");
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }));
+    thread.join().expect("the thread");
 }
 
 #[test]
 fn a_core_that_looks_on_is_woken_by_another_thread_without_an_unpark() {
     let park = Watched::default();
-    let thread = waker_thread(&park.looks, 100);
     let executor = executor(&park, Idle::Spin(Duration::from_secs(60)));
-    let mut polled = false;
-    executor.block_on(std::future::poll_fn(|cx| {
-        if polled {
-            return Poll::Ready(());
-        }
-        polled = true;
-        thread.send(cx.waker().clone()).expect("the thread waits for it");
-        Poll::Pending
-    }));
-    assert_eq!((park.sleeps.get(), park.unparks.load(Ordering::SeqCst)), (0, 0));
-    assert!(park.looks.load(Ordering::SeqCst) >= 100);
+    wait_for(&executor, &park.looks, 100);
+    assert_eq!((park.sleeps.load(Ordering::SeqCst), park.unparks.load(Ordering::SeqCst)), (0, 0));
 }
 
 #[test]
 fn a_core_that_looked_on_in_vain_sleeps() {
     let park = Watched::default();
     let executor = executor(&park, Idle::Spin(Duration::from_micros(1)));
-    executor.block_on(coronet_exec::time::sleep(Duration::from_millis(1)));
-    assert!(park.sleeps.get() > 0, "it slept when the window was over");
-    assert!(park.looks.load(Ordering::SeqCst) > 0, "and looked on before");
+    wait_for(&executor, &park.sleeps, 1);
+    assert!(park.looks.load(Ordering::SeqCst) > 0, "it looked on before");
 }
 
 #[test]
 fn a_core_that_sleeps_at_once_never_looks_on() {
     let park = Watched::default();
     let executor = executor(&park, Idle::Sleep);
-    executor.block_on(coronet_exec::time::sleep(Duration::from_millis(1)));
-    assert!(park.sleeps.get() > 0);
+    wait_for(&executor, &park.sleeps, 3);
     assert_eq!(park.looks.load(Ordering::SeqCst), 0);
 }

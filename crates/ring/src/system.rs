@@ -10,6 +10,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// A kernel, as far as it is not reached by the ring.
@@ -68,6 +69,9 @@ pub trait System {
     /// Those of `getsockopt(2)`.
     fn nodelay(&self, socket: BorrowedFd<'_>) -> io::Result<bool>;
 
+    /// Whether a connection waits to be accepted, without waiting for one.
+    fn has_waiting(&self, listener: BorrowedFd<'_>) -> bool;
+
     /// The addresses of `name`, a text such as `localhost:80`; `None` if the look-up blocks, and
     /// has to be done on a thread by the resolver of the system.
     fn look_up(&self, name: &str) -> Option<io::Result<Vec<SocketAddr>>>;
@@ -84,6 +88,8 @@ pub enum SocketOption {
     NoDelay(bool),
     /// `TCP_USER_TIMEOUT`: reset the connection if the peer takes nothing for so long.
     UserTimeout(Duration),
+    /// `SO_LINGER`: what a close does with bytes that are not sent yet; zero resets the connection.
+    Linger(Option<Duration>),
 }
 
 /// The kernel that this program runs on.
@@ -138,11 +144,18 @@ impl System for RealSystem {
                 let limit_ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
                 sockopt::set_tcp_user_timeout(socket, limit_ms)
             }
+            SocketOption::Linger(linger) => sockopt::set_socket_linger(socket, linger),
         }?)
     }
 
     fn nodelay(&self, socket: BorrowedFd<'_>) -> io::Result<bool> {
         Ok(sockopt::tcp_nodelay(socket)?)
+    }
+
+    fn has_waiting(&self, listener: BorrowedFd<'_>) -> bool {
+        let mut poll = [PollFd::new(&listener, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        event::poll(&mut poll, Some(&now)).is_ok_and(|ready| ready > 0) && poll[0].revents() == PollFlags::IN
     }
 
     fn look_up(&self, _name: &str) -> Option<io::Result<Vec<SocketAddr>>> {

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use coronet_ring::{OpFuture, OpStream, RealSystem, SharedFd, SocketOption, System};
 use futures_core::Stream;
-use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::TcpStream;
 use super::socket::Socket;
@@ -336,7 +335,7 @@ impl TcpListener {
     /// Takes what waits in the backlog. A connection wakes one of those who accept from a socket; if that
     /// was us, and the cancel came in between, others who share the socket do not know of it.
     async fn sweep(&self, left: &mut Vec<TcpStream>) {
-        while has_waiting(&self.socket.fd) {
+        while self.socket.system().has_waiting(self.as_fd()) {
             let accept = self.socket.handle().submit(op::Accept::new(self.socket.fd.clone()));
             // The kernel looks into the backlog before it sees the cancel. Another may have been faster: look again.
             accept.request_cancel();
@@ -360,14 +359,6 @@ impl TcpListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.system().local_addr(self.as_fd())
     }
-}
-
-/// Whether a connection waits in the backlog of a listening socket.
-fn has_waiting(fd: &SharedFd) -> bool {
-    let mut poll = [PollFd::new(fd, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|ready| ready > 0)
-        && poll[0].revents() == PollFlags::IN
 }
 
 enum After {

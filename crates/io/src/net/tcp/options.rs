@@ -2,8 +2,10 @@
 //! a silent peer, and how the connection ends.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use coronet_ring::SocketOption;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::TcpStream;
@@ -15,7 +17,9 @@ impl TcpStream {
     /// # Errors
     /// Those of `setsockopt(2)`.
     pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        SockRef::from(&self.socket.fd).set_tcp_user_timeout(timeout)
+        self.socket
+            .system()
+            .set_option(self.as_fd(), SocketOption::UserTimeout(timeout.unwrap_or(Duration::ZERO)))
     }
 
     /// The limit of [`Self::set_user_timeout`].
@@ -43,7 +47,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `setsockopt(2)`.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        SockRef::from(&self.socket.fd).set_linger(linger)
+        self.socket.system().set_option(self.as_fd(), SocketOption::Linger(linger))
     }
 
     /// The value of [`Self::set_linger`].
