@@ -26,6 +26,12 @@ impl Place {
         Self(u32::try_from(index * 1009 % PERIOD).expect("the period fits"))
     }
 
+    /// Where it stands in [`Pattern::table`].
+    #[must_use]
+    pub fn offset(self) -> u64 {
+        u64::from(self.0)
+    }
+
     /// Goes on by `len` bytes.
     #[inline]
     pub fn advance(&mut self, len: usize) {
@@ -50,6 +56,12 @@ impl Pattern {
             .collect();
         let table = period.iter().copied().cycle().take(PERIOD + len_max).collect();
         Self { table }
+    }
+
+    /// All of it: from each [`Place::offset`] on, it has as many bytes as the longest slice.
+    #[must_use]
+    pub fn table(&self) -> &[u8] {
+        &self.table
     }
 
     /// The next `len` bytes of the stream at `place`.

@@ -5,8 +5,6 @@ use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 
-use serde::{Deserialize, Serialize};
-
 /// The counters of a process at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot {
@@ -21,14 +19,12 @@ pub struct Snapshot {
 }
 
 /// What a process used between two snapshots.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// CPU time, to the nanosecond.
     pub cpu_ns: u64,
     /// The part of it in user mode; the split comes from clock ticks and is coarse.
     pub user_ns: u64,
-    /// The part of it in the kernel.
-    pub system_ns: u64,
     /// Times a thread slept.
     pub voluntary_switches: u64,
     /// Times a thread was made to wait.
@@ -66,7 +62,6 @@ impl Snapshot {
         Ok(Usage {
             cpu_ns,
             user_ns,
-            system_ns: cpu_ns - user_ns,
             voluntary_switches: now.voluntary_switches.saturating_sub(self.voluntary_switches),
             involuntary_switches: now.involuntary_switches.saturating_sub(self.involuntary_switches),
             rss_kib: field(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:"),

@@ -109,7 +109,7 @@ impl Common {
         };
         let first = open(self.listen)?;
         let address = first.local_addr()?;
-        let ready = Ready { address, left: Arc::new(AtomicUsize::new(self.threads)) };
+        let ready = Ready::new(address, self.threads);
         let serve = Arc::new(serve);
         for _ in 1..self.threads {
             let (listener, serve, ready) = (open(address)?, Arc::clone(&serve), ready.clone());
@@ -132,10 +132,10 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// For a program whose one listener is at `address`.
+    /// For a program that listens at `address` on so many threads.
     #[must_use]
-    pub fn alone(address: SocketAddr) -> Self {
-        Self { address, left: Arc::new(AtomicUsize::new(1)) }
+    pub fn new(address: SocketAddr, threads: usize) -> Self {
+        Self { address, left: Arc::new(AtomicUsize::new(threads)) }
     }
 
     /// The calling thread accepts.

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 async fn accept(common: Common) -> io::Result<()> {
     // One listener for all workers: here the threads share the tasks, not the port.
     let listener = rival_options::listener(common.listen, true)?;
-    let ready = Ready::alone(listener.local_addr()?);
+    let ready = Ready::new(listener.local_addr()?, 1);
     let listener = TcpListener::from_std(listener)?;
     let (service, buffer, size) = (common.service(), common.buffer, common.buffer_or_default());
     ready.now()?;

@@ -14,6 +14,7 @@ use coronet_benches::report::Report;
 use io_uring::{CompletionQueue, opcode, types};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::fault::Fault;
 use crate::meter::Meter;
 use crate::{Options, Wait};
 
@@ -42,7 +43,6 @@ struct Generator<'run> {
 
 /// Runs and reports.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    ensure!(options.pipeline == 1, "churn sends one message per connection");
     let setup = Setup { entries: 1024, completions: 16 * 1024, taskrun_flag: true };
     let (ring, rung) = setup.build().context("set up the ring")?;
     ensure!(
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             socket: socket(options)?,
             place: Place::start(index),
             started_at: 0,
-            buffer: vec![0; options.size],
+            buffer: vec![0; options.size()],
             received: 0,
         })
     });
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         options,
         lane,
         address: options.connect.into(),
-        pattern: Pattern::new(options.size),
+        pattern: Pattern::new(options.size()),
         workers: workers.collect::<anyhow::Result<_>>()?,
         meter: Meter::start(options),
         now: now_ns(),
@@ -124,7 +124,7 @@ impl Generator<'_> {
             }
             SEND => {
                 let count = outcome.bytes().context("send")?;
-                ensure!(count == self.options.size, "a send was cut short");
+                ensure!(count == self.options.size(), "a send was cut short");
                 self.receive(slot)
             }
             RECEIVE => self.received(slot, outcome),
@@ -134,7 +134,7 @@ impl Generator<'_> {
 
     fn send(&mut self, slot: u32) -> anyhow::Result<()> {
         let worker = &self.workers[slot as usize];
-        let bytes = self.pattern.slice(worker.place, self.options.size);
+        let bytes = self.pattern.slice(worker.place, self.options.size());
         let fd = types::Fd(worker.socket.as_raw_fd());
         let send = opcode::Send::new(fd, bytes.as_ptr(), u32::try_from(bytes.len())?)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
@@ -157,17 +157,18 @@ impl Generator<'_> {
     fn received(&mut self, slot: u32, outcome: Outcome) -> anyhow::Result<()> {
         let worker = &mut self.workers[slot as usize];
         match outcome.bytes().context("receive")? {
-            0 => bail!("the server closed a connection before it answered"),
+            0 => return Err(Fault::closed("the server closed a connection before it answered").into()),
             count => worker.received += count,
         }
-        if worker.received < self.options.size {
+        if worker.received < self.options.size() {
             return self.receive(slot);
         }
         if !self.pattern.matches(worker.place, &worker.buffer) {
-            bail!("payload mismatch: {} bytes are not what was sent", worker.received);
+            let text = format!("payload mismatch: {} bytes are not what was sent", worker.received);
+            return Err(Fault::payload(text).into());
         }
         self.meter.record(self.now - worker.started_at);
-        worker.place.advance(self.options.size);
+        worker.place.advance(self.options.size());
         worker.received = 0;
         worker.socket = socket(self.options)?;
         self.connect(slot)

@@ -1,9 +1,11 @@
-//! Long-lived connections, each with a fixed number of messages in flight.
+//! Long-lived connections, each with a fixed number of messages in flight, or with messages at fixed times.
 //!
 //! A multishot receive per connection on buffers that go back at once; what has come back is
-//! sent again as one entry, cut from the table of the pattern without a copy.
+//! sent again as one entry, cut from the table of the pattern without a copy. With one message in flight
+//! a send completes only if it fails: the answer shows that it went out.
 #![allow(unsafe_code, reason = "submits entries that name the pattern and receive buffers")]
 
+use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 
@@ -13,10 +15,12 @@ use coronet_benches::lane::{Lane, Outcome, Setup, Target};
 use coronet_benches::pattern::{Pattern, Place};
 use coronet_benches::process::now_ns;
 use coronet_benches::report::Report;
-use io_uring::{CompletionQueue, opcode};
+use io_uring::{CompletionQueue, opcode, squeue};
 use socket2::SockRef;
 
+use crate::fault::Fault;
 use crate::meter::Meter;
+use crate::schedule::Schedule;
 use crate::{Options, Wait};
 
 /// What a completion belongs to: the upper half of the user data.
@@ -34,27 +38,38 @@ struct Connection {
     sending: usize,
     /// Messages to send once it has.
     owed: usize,
-    /// When the messages in flight were sent, the oldest at `oldest`.
-    sent_at: Vec<u64>,
-    oldest: usize,
-    newest: usize,
+    /// Messages that were sent and are not answered.
+    flying: usize,
+    /// Since when the clock runs for each message that is not answered, the oldest first. In a closed loop
+    /// that is when it was sent; in an open loop when it was due, and those that are owed are among them.
+    since: VecDeque<u64>,
 }
 
 struct Generator<'run> {
     options: &'run Options,
+    size: usize,
     lane: Lane<'run>,
     buffers: Buffers,
     pattern: Pattern,
     connections: Vec<Connection>,
     starved: Vec<u32>,
     touched: Vec<u32>,
+    /// In an open loop: when requests are due.
+    schedule: Option<Schedule>,
+    /// Messages that one send takes at most: as long as the table is.
+    batch_max: usize,
+    /// Only failures of sends complete.
+    quiet: bool,
     meter: Meter<'run>,
     now: u64,
 }
 
 /// Connects, runs, reports.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let in_flight = options.size * options.pipeline;
+    let size = options.size();
+    let in_flight = size * options.pipeline;
+    // What piled up in an open loop goes out in pieces of this size.
+    let table = if options.rate.is_some() { in_flight.max(64 << 10) } else { in_flight };
     let streams = connect(options)?;
     let setup = Setup { entries: 1024, completions: 16 * 1024, taskrun_flag: options.wait == Wait::Spin };
     let (ring, rung) = setup.build().context("set up the ring")?;
@@ -73,27 +88,32 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         to_receive: Place::start(index),
         partial: 0,
         sending: 0,
-        owed: options.pipeline,
-        sent_at: vec![0; options.pipeline],
-        oldest: 0,
-        newest: 0,
+        owed: if options.rate.is_none() { options.pipeline } else { 0 },
+        flying: 0,
+        since: VecDeque::with_capacity(options.pipeline),
     });
     let generator = Box::leak(Box::new(Generator {
         options,
+        size,
         lane,
         buffers,
-        pattern: Pattern::new(in_flight),
+        pattern: Pattern::new(table),
         connections: connections.collect(),
         starved: Vec::new(),
         touched: Vec::new(),
+        schedule: options.rate.map(|rate| Schedule::new(now_ns(), rate)),
+        batch_max: table / size,
+        quiet: options.rate.is_none() && options.pipeline == 1,
         meter: Meter::start(options),
         now: now_ns(),
     }));
     generator.drive(&mut completions)?;
+    generator.count_outstanding();
     generator.meter.report()
 }
 
-fn connect(options: &Options) -> anyhow::Result<Vec<TcpStream>> {
+/// Opens all connections.
+pub(crate) fn connect(options: &Options) -> anyhow::Result<Vec<TcpStream>> {
     (0..options.connections)
         .map(|index| {
             let stream = TcpStream::connect(options.connect)
@@ -132,6 +152,10 @@ impl Generator<'_> {
             self.send(slot)?;
         }
         while self.meter.goes_on(self.now)? {
+            self.release_due();
+            while let Some(slot) = self.touched.pop() {
+                self.send(slot)?;
+            }
             match self.options.wait {
                 Wait::Sleep => self.lane.enter(1).context("enter the ring")?,
                 Wait::Spin if self.lane.has_queued() || self.lane.has_deferred() => {
@@ -146,12 +170,9 @@ impl Generator<'_> {
             }
             self.now = now_ns();
             self.meter.busy(self.now);
+            // All that came back on a connection in this batch goes out as one send, at the next turn.
             for entry in &mut *completions {
                 self.complete(entry.user_data(), Outcome::of(&entry))?;
-            }
-            // After the whole batch: all that came back on a connection goes out as one send.
-            while let Some(slot) = self.touched.pop() {
-                self.send(slot)?;
             }
             self.buffers.publish();
             while let Some(slot) = self.starved.pop() {
@@ -161,16 +182,46 @@ impl Generator<'_> {
         Ok(())
     }
 
-    /// Nothing to do: watches the ring for a while.
+    /// Nothing to do: watches the ring for a while, or until a request is due.
     fn rest(&mut self) {
         self.meter.idle();
-        for _ in 0..1000 {
+        let due_at = self.schedule.map_or(u64::MAX, |schedule| schedule.next_at());
+        for round in 0..1000 {
             if self.lane.has_deferred() || self.lane.has_queued() {
+                break;
+            }
+            // Looking at the clock costs as much as a few rounds.
+            if due_at != u64::MAX && round % 4 == 0 && now_ns() >= due_at {
                 break;
             }
             std::hint::spin_loop();
         }
         self.now = now_ns();
+    }
+
+    /// Hands each request that is due to the next connection in turn.
+    #[inline]
+    fn release_due(&mut self) {
+        let Some(schedule) = &mut self.schedule else { return };
+        while let Some((number, due_at)) = schedule.release(self.now) {
+            let slot = usize::try_from(number).unwrap_or(0) % self.connections.len();
+            let connection = &mut self.connections[slot];
+            connection.owed += 1;
+            connection.since.push_back(due_at);
+            self.touched.push(u32::try_from(slot).expect("connections fit the user data"));
+            self.meter.busy(self.now);
+        }
+    }
+
+    /// Open loop: what is not answered when the time is over counts with its age.
+    fn count_outstanding(&mut self) {
+        if self.schedule.is_none() {
+            return;
+        }
+        self.release_due();
+        for due_at in self.connections.iter().flat_map(|connection| &connection.since) {
+            self.meter.outstanding(self.now.saturating_sub(*due_at));
+        }
     }
 
     #[inline]
@@ -192,10 +243,11 @@ impl Generator<'_> {
 
     #[inline]
     fn received(&mut self, slot: u32, outcome: Outcome) -> anyhow::Result<()> {
+        let (size, closed) = (self.size, self.schedule.is_none());
         let Self { connections, buffers, pattern, meter, .. } = self;
         let connection = &mut connections[slot as usize];
         let count = match outcome.bytes() {
-            Ok(0) => bail!("the server closed connection {slot}"),
+            Ok(0) => return Err(Fault::closed(format!("the server closed connection {slot}")).into()),
             Ok(count) => count,
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 self.starved.push(slot);
@@ -211,25 +263,24 @@ impl Generator<'_> {
         let right = pattern.matches(connection.to_receive, bytes);
         connection.to_receive.advance(count);
         buffers.release(segment);
-        if !right {
-            bail!("payload mismatch on connection {slot}: {count} bytes are not what was sent");
-        }
         connection.partial += count;
-        let before = connection.owed;
-        while connection.partial >= self.options.size {
-            connection.partial -= self.options.size;
-            connection.owed += 1;
-            meter.record(self.now - connection.sent_at[connection.oldest]);
-            connection.oldest += 1;
-            if connection.oldest == connection.sent_at.len() {
-                connection.oldest = 0;
-            }
+        if !right {
+            let text = format!("payload mismatch on connection {slot}: {count} bytes are not what was sent");
+            return Err(Fault::payload(text).into());
         }
-        ensure!(
-            connection.owed <= self.options.pipeline,
-            "connection {slot} got more than was sent to the server"
-        );
-        if before == 0 && connection.owed > 0 && connection.sending == 0 {
+        if connection.partial > connection.flying * size {
+            let text = format!("connection {slot} got more than was sent to the server");
+            return Err(Fault::payload(text).into());
+        }
+        let was_idle = connection.owed == 0;
+        while connection.partial >= size {
+            connection.partial -= size;
+            connection.flying -= 1;
+            let since = connection.since.pop_front().context("an answer to nothing")?;
+            meter.record(self.now - since);
+            connection.owed += usize::from(closed);
+        }
+        if was_idle && connection.owed > 0 && connection.sending == 0 {
             self.touched.push(slot);
         }
         if outcome.more() { Ok(()) } else { self.arm_receive(slot) }
@@ -238,39 +289,48 @@ impl Generator<'_> {
     /// Sends all messages that are owed, unless a send is in flight.
     #[inline]
     fn send(&mut self, slot: u32) -> anyhow::Result<()> {
+        let closed = self.schedule.is_none();
         let connection = &mut self.connections[slot as usize];
         if connection.sending > 0 || connection.owed == 0 {
             return Ok(());
         }
-        for _ in 0..connection.owed {
-            connection.sent_at[connection.newest] = self.now;
-            connection.newest += 1;
-            if connection.newest == connection.sent_at.len() {
-                connection.newest = 0;
+        let count = connection.owed.min(self.batch_max);
+        if closed {
+            for _ in 0..count {
+                connection.since.push_back(self.now);
             }
         }
-        connection.sending = connection.owed * self.options.size;
-        connection.owed = 0;
+        connection.owed -= count;
+        connection.flying += count;
+        connection.sending = count * self.size;
         self.push_send(slot)
     }
 
     #[inline]
     fn push_send(&mut self, slot: u32) -> anyhow::Result<()> {
-        let connection = &self.connections[slot as usize];
+        let connection = &mut self.connections[slot as usize];
         let bytes = self.pattern.slice(connection.to_send, connection.sending);
         let len = u32::try_from(bytes.len())?;
         let target = Target::Direct(slot);
         let send = opcode::Send::new(target.fd(), bytes.as_ptr(), len)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
+        let mut send = target.mark(send).user_data(tag(SEND, slot));
+        if self.quiet {
+            // With MSG_WAITALL a short send is a failure, so it completes all the same.
+            send = send.flags(squeue::Flags::FIXED_FILE | squeue::Flags::SKIP_SUCCESS);
+            connection.to_send.advance(connection.sending);
+            connection.sending = 0;
+        }
         // SAFETY: [bench-lent] the bytes belong to the table, which is never changed nor freed.
-        unsafe { self.lane.push(&target.mark(send).user_data(tag(SEND, slot))) }?;
+        unsafe { self.lane.push(&send) }?;
         Ok(())
     }
 
     #[inline]
     fn sent(&mut self, slot: u32, outcome: Outcome) -> anyhow::Result<()> {
         let count = outcome.bytes().with_context(|| format!("send on connection {slot}"))?;
+        ensure!(!self.quiet, "a send on connection {slot} was cut short after {count} bytes");
         let connection = &mut self.connections[slot as usize];
         connection.to_send.advance(count);
         connection.sending -= count;

@@ -1,11 +1,19 @@
-//! The load generator: one thread, closed loop, every received byte verified.
+//! The load generator: one thread, every received byte verified.
 //!
-//! It sends to any echo server over TCP, measures throughput and the latency of each message,
-//! and reads what the server's process used. It says itself when it was the bottleneck.
+//! It loads any server over TCP, measures throughput and the latency of each request, and reads what the
+//! server's process used. It says itself when it was the bottleneck. A connection that is refused, reset
+//! or closed, a wrong byte and a server that never answers end the run: one line, exit code 1.
 
 mod churn;
 mod echo;
+mod idle;
+mod stream;
+
 mod meter;
+mod print;
+
+mod fault;
+mod schedule;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,9 +22,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
 use coronet_benches::affinity;
-use coronet_benches::report::Report;
+use coronet_benches::report::{Load, Report};
 
-/// The load generator: one thread, closed loop, every received byte verified.
+/// The load generator: one thread, every received byte verified.
 #[derive(Parser, Debug)]
 struct Options {
     /// The server.
@@ -28,12 +36,15 @@ struct Options {
     /// Connections at the same time.
     #[arg(long, default_value_t = 50)]
     connections: usize,
-    /// Bytes per message.
-    #[arg(long, default_value_t = 64)]
-    size: usize,
+    /// Bytes per message, or per chunk of a stream [default: 64, for streams 65536].
+    #[arg(long)]
+    size: Option<usize>,
     /// Messages in flight per connection.
     #[arg(long, default_value_t = 1)]
     pipeline: usize,
+    /// Open loop: requests per second over all connections, sent when they are due. Latency counts from then.
+    #[arg(long, conflicts_with = "pipeline", value_parser = rate)]
+    rate: Option<f64>,
     /// Seconds to measure.
     #[arg(long, default_value = "3", value_parser = seconds)]
     duration: Duration,
@@ -64,6 +75,12 @@ enum Mode {
     Echo,
     /// Connect, exchange one message, close.
     Churn,
+    /// Send without an end to a server that only receives.
+    Stream,
+    /// Send without an end to a server that echoes, and receive at the same time.
+    StreamEcho,
+    /// Open connections, exchange one message on each, look what they hold in memory.
+    Idle,
 }
 
 /// What to do while there is nothing to do.
@@ -75,72 +92,76 @@ enum Wait {
     Sleep,
 }
 
+impl Options {
+    /// Bytes per message or chunk.
+    fn size(&self) -> usize {
+        let default = match self.mode {
+            Mode::Echo | Mode::Churn | Mode::Idle => 64,
+            Mode::Stream | Mode::StreamEcho => 64 << 10,
+        };
+        self.size.unwrap_or(default)
+    }
+
+    /// The part of the report that is known beforehand.
+    fn load(&self) -> Load {
+        let mode = self.mode.to_possible_value().expect("every mode has a name");
+        Load {
+            mode: mode.get_name().to_owned(),
+            connections: self.connections,
+            size: self.size(),
+            pipeline: self.pipeline,
+            rate: self.rate,
+        }
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.1..=1e8).contains(&rate) => Ok(rate),
+        _ => Err("a rate has 0.1 to 1e8 requests per second".to_owned()),
+    }
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     match run(&options) {
         Ok(report) => {
-            print(&report, options.json);
+            print::report(&report, options.json);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("load: {error:#}");
+            print::failure(&error, options.load(), options.json);
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(options: &Options) -> anyhow::Result<Report> {
+    let size = options.size();
     ensure!(options.connections > 0, "--connections must be at least 1");
-    ensure!(options.size > 0, "--size must be at least 1");
+    ensure!(size > 0, "--size must be at least 1");
     ensure!(options.pipeline > 0, "--pipeline must be at least 1");
     ensure!(!options.duration.is_zero(), "--duration must not be zero");
-    let in_flight = options.size.checked_mul(options.pipeline);
+    let in_flight = size.checked_mul(options.pipeline);
     ensure!(in_flight.is_some_and(|bytes| bytes <= 1 << 30), "--size times --pipeline must be at most 1 GiB");
+    let closed = options.mode == Mode::Echo && options.rate.is_none();
+    ensure!(closed || options.pipeline == 1, "--pipeline is for a closed loop of --mode echo");
+    if options.rate.is_some() {
+        ensure!(options.mode == Mode::Echo, "--rate is for --mode echo");
+        ensure!(options.wait == Wait::Spin, "--rate needs --wait spin: a sleeper is late");
+    }
     if let Some(cpu) = options.cpu {
         affinity::pin(cpu).with_context(|| format!("pin to CPU {cpu}"))?;
     }
     match options.mode {
         Mode::Echo => echo::run(options),
         Mode::Churn => churn::run(options),
+        Mode::Stream | Mode::StreamEcho => stream::run(options),
+        Mode::Idle => idle::run(options),
     }
-}
-
-fn print(report: &Report, json: bool) {
-    if json {
-        println!("{}", serde_json::to_string(report).expect("a report is plain data"));
-        return;
-    }
-    let Report { mode, connections, size, pipeline, .. } = report;
-    println!("{mode}: {size} bytes x {connections} connections x {pipeline} in flight");
-    println!(
-        "  {:.0} per second, {:.1} MB/s, in {:.2} s",
-        report.per_second, report.megabytes_per_second, report.seconds
-    );
-    let latency = report.latency;
-    println!(
-        "  latency: p50 {:.1} us, p99 {:.1} us, p999 {:.1} us, max {:.1} us",
-        latency.p50_us, latency.p99_us, latency.p999_us, latency.max_us
-    );
-    if let Some(server) = report.server {
-        let usage = server.usage;
-        let part = |ns: u64| server.cpu_us_per_message * ns as f64 / usage.cpu_ns.max(1) as f64;
-        println!(
-            "  server: {:.1} % CPU, {:.3} us per message (user {:.3}, system {:.3})",
-            server.cpu_share * 100.0,
-            server.cpu_us_per_message,
-            part(usage.user_ns),
-            part(usage.system_ns)
-        );
-        println!(
-            "  server: {} voluntary and {} involuntary switches, {} KiB resident, {} kernel workers",
-            usage.voluntary_switches, usage.involuntary_switches, usage.rss_kib, usage.kernel_workers
-        );
-    }
-    let bound = if report.generator_bound { ": generator-bound" } else { "" };
-    println!("  generator: {:.1} % busy{bound}", report.generator_busy * 100.0);
 }

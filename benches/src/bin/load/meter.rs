@@ -1,21 +1,25 @@
 //! The clockwork of a run: warm-up, the measured window, idle time, the report.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use coronet_benches::process::{Snapshot, now_ns, own_cpu_ns};
 use coronet_benches::report::{Latency, Report, Server};
 use hdrhistogram::Histogram;
 
-use crate::{Mode, Options, Wait};
+use crate::fault::Fault;
+use crate::{Options, Wait};
 
-/// Counts messages and idle time once the warm-up is over.
+/// Counts requests and idle time once the warm-up is over.
 pub(crate) struct Meter<'run> {
     options: &'run Options,
     histogram: Histogram<u32>,
-    messages: u64,
+    bytes: u64,
     idle_ns: u64,
     idle_since: Option<u64>,
     open_at: u64,
     window: Option<Window>,
+    outstanding: u64,
 }
 
 struct Window {
@@ -32,19 +36,31 @@ impl<'run> Meter<'run> {
         Self {
             options,
             histogram: Histogram::new_with_bounds(1, longest_ns, 3).expect("the bounds are sound"),
-            messages: 0,
+            bytes: 0,
             idle_ns: 0,
             idle_since: None,
             open_at: now_ns() + u64::try_from(options.warmup.as_nanos()).unwrap_or(u64::MAX / 2),
             window: None,
+            outstanding: 0,
         }
     }
 
-    /// One message came back after `latency_ns`.
+    /// One request was answered after `latency_ns`.
     #[inline]
     pub(crate) fn record(&mut self, latency_ns: u64) {
-        self.messages += 1;
         self.histogram.saturating_record(latency_ns);
+    }
+
+    /// Bytes of a stream have gone out, or come back.
+    #[inline]
+    pub(crate) fn stream(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// A request that was due is not answered at the end, which is `age_ns` later.
+    pub(crate) fn outstanding(&mut self, age_ns: u64) {
+        self.outstanding += 1;
+        self.histogram.saturating_record(age_ns);
     }
 
     /// There is nothing to do.
@@ -73,12 +89,17 @@ impl<'run> Meter<'run> {
         }
     }
 
+    /// Opens the window now, without a warm-up.
+    pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
+        self.open()
+    }
+
     #[cold]
     fn open(&mut self) -> anyhow::Result<()> {
         let server = self.options.server_pid.map(Snapshot::take).transpose();
         let server = server.context("read the CPU clock of the server")?;
         self.histogram.reset();
-        self.messages = 0;
+        self.bytes = 0;
         self.idle_ns = 0;
         self.idle_since = None;
         let started_at = now_ns();
@@ -89,51 +110,67 @@ impl<'run> Meter<'run> {
     }
 
     /// The figures of the window, which ends now.
+    ///
+    /// # Errors
+    /// Nothing was answered, or the server has ended.
     pub(crate) fn report(&self) -> anyhow::Result<Report> {
         let window = self.window.as_ref().context("the window never opened")?;
         let elapsed_ns = now_ns() - window.started_at;
         let seconds = elapsed_ns as f64 / 1e9;
         let options = self.options;
         let busy_ns = match options.wait {
-            Wait::Spin => elapsed_ns.saturating_sub(self.idle_ns),
+            // Time that the run still idles away is not yet accounted for.
+            Wait::Spin => {
+                let last = self.idle_since.map_or(0, |since| now_ns().saturating_sub(since));
+                elapsed_ns.saturating_sub(self.idle_ns + last)
+            }
             Wait::Sleep => own_cpu_ns() - window.own_cpu_ns,
         };
+        let size = options.size() as u64;
+        let answered = self.histogram.len() - self.outstanding;
+        let (requests, bytes) = match self.bytes {
+            0 => (answered, answered * size),
+            bytes => (bytes.div_ceil(size), bytes),
+        };
+        if requests == 0 {
+            return Err(Fault::silent(format!("nothing was answered within {seconds:.1} s")).into());
+        }
         let server = match options.server_pid.zip(window.server) {
             Some((pid, before)) => {
                 let usage = before.until_now(pid).context("the server has ended")?;
                 Some(Server {
-                    usage,
-                    cpu_us_per_message: usage.cpu_ns as f64 / 1e3 / self.messages.max(1) as f64,
+                    cpu_seconds: usage.cpu_ns as f64 / 1e9,
+                    user_seconds: usage.user_ns as f64 / 1e9,
+                    system_seconds: (usage.cpu_ns - usage.user_ns) as f64 / 1e9,
+                    cpu_us_per_request: usage.cpu_ns as f64 / 1e3 / requests as f64,
                     cpu_share: usage.cpu_ns as f64 / elapsed_ns as f64,
+                    voluntary_switches: usage.voluntary_switches,
+                    involuntary_switches: usage.involuntary_switches,
+                    rss_kib: usage.rss_kib,
+                    kernel_workers: usage.kernel_workers,
                 })
             }
             None => None,
         };
-        let generator_busy = busy_ns as f64 / elapsed_ns as f64;
-        let microseconds = |ns: u64| ns as f64 / 1e3;
-        let at = |quantile| microseconds(self.histogram.value_at_quantile(quantile));
-        let per_second = self.messages as f64 / seconds;
+        let generator_share = busy_ns as f64 / elapsed_ns as f64;
+        let at = |quantile| self.histogram.value_at_quantile(quantile);
+        let latency =
+            Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: self.histogram.max() };
         Ok(Report {
-            mode: match options.mode {
-                Mode::Echo => "echo".to_owned(),
-                Mode::Churn => "churn".to_owned(),
-            },
-            connections: options.connections,
-            size: options.size,
-            pipeline: options.pipeline,
+            load: options.load(),
             seconds,
-            messages: self.messages,
-            per_second,
-            megabytes_per_second: per_second * options.size as f64 / 1e6,
-            latency: Latency {
-                p50_us: at(0.5),
-                p99_us: at(0.99),
-                p999_us: at(0.999),
-                max_us: microseconds(self.histogram.max()),
-            },
-            generator_busy,
-            generator_bound: generator_busy > 0.97 && server.is_some_and(|server| server.cpu_share < 0.95),
+            requests,
+            throughput: requests as f64 / seconds,
+            bytes,
+            megabytes_per_second: bytes as f64 / seconds / 1e6,
+            latency_ns: (!self.histogram.is_empty()).then_some(latency),
+            outstanding: self.outstanding,
+            generator_share,
+            generator_bound: generator_share > 0.97 && server.is_some_and(|server| server.cpu_share < 0.95),
             server,
+            memory: None,
+            verified: true,
+            errors: BTreeMap::new(),
         })
     }
 }

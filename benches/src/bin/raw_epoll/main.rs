@@ -1,34 +1,33 @@
-//! An echo server straight on epoll, without a runtime: what io_uring has to beat.
+//! A server straight on epoll, without a runtime: what io_uring has to beat.
 //!
-//! One thread, one shared buffer, no system call that is not needed: an event leads to one
-//! read and one write. Only what a write did not take is copied and kept.
+//! Each thread has an epoll instance, a listener and one shared buffer, and makes no system call that is not
+//! needed: an event leads to one read and one write. Only what a write did not take is copied and kept.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+mod echo;
+mod proxy;
+
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use coronet_benches::{affinity, listen};
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
+use coronet_benches::affinity;
+use rival_options::{Common, Outcome, Service};
 
-/// An echo server straight on epoll, without a runtime.
-#[derive(Parser, Debug)]
+/// A server straight on epoll, without a runtime.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "raw_epoll")]
 struct Options {
-    /// Where to listen; port 0 picks a free one.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    common: Common,
     /// The CPU to stay on.
     #[arg(long)]
     cpu: Option<usize>,
-    /// Bytes of the shared receive buffer.
-    #[arg(long, default_value_t = 64 << 10)]
-    buffer_size: usize,
     /// When the kernel reports a connection.
     #[arg(long, value_enum, default_value = "edge")]
     trigger: Trigger,
+    /// Let a proxy move bytes through a pipe by splice(2).
+    #[arg(long)]
+    splice: bool,
 }
 
 /// When the kernel reports a connection.
@@ -40,148 +39,30 @@ enum Trigger {
     Level,
 }
 
-/// The event data of the listener; connections use their descriptor number.
+/// The event data of the listener; connections use a number of their own.
 const LISTENER: u64 = u64::MAX;
 
-struct Connection {
-    socket: OwnedFd,
-    /// Received, and not taken by the last write.
-    left: Vec<u8>,
-    /// The peer has sent all it will send.
-    ending: bool,
+impl Options {
+    /// Bytes of the shared receive buffer: there is only one, so it may be large.
+    fn buffer(&self) -> usize {
+        self.common.buffer.unwrap_or(64 << 10)
+    }
 }
 
-/// Whether a connection goes on.
-#[derive(PartialEq, Eq)]
-enum Next {
-    Keep,
-    Close,
+fn main() -> ExitCode {
+    rival_options::run(start)
 }
 
-struct Server {
-    epoll: OwnedFd,
-    listener: TcpListener,
-    connections: Vec<Option<Connection>>,
-    buffer: Vec<u8>,
-    trigger: Trigger,
-}
-
-fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+fn start(options: Options) -> Outcome {
     if let Some(cpu) = options.cpu {
         affinity::pin(cpu).with_context(|| format!("pin to CPU {cpu}"))?;
     }
-    let listener =
-        listen::open(options.listen, true).with_context(|| format!("listen on {}", options.listen))?;
-    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-    listen::announce(&listener)?;
-    let mut server = Server {
-        epoll,
-        listener,
-        connections: Vec::new(),
-        buffer: vec![0; options.buffer_size],
-        trigger: options.trigger,
-    };
-    let mut events = Vec::with_capacity(1024);
-    loop {
-        match epoll::wait(&server.epoll, rustix::buffer::spare_capacity(&mut events), None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error).context("wait for events"),
+    let service = options.common.service();
+    options.common.clone().serve(true, move |listener, ready| {
+        match service {
+            Service::Echo | Service::Sink => echo::serve(&options, listener, ready),
+            Service::Proxy(to) => proxy::serve(&options, to, &listener, ready),
         }
-        for Event { flags, data } in events.drain(..) {
-            match data.u64() {
-                LISTENER => server.accept().context("accept")?,
-                number => server.serve(number, flags),
-            }
-        }
-    }
-}
-
-impl Server {
-    fn accept(&mut self) -> io::Result<()> {
-        loop {
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let socket = match accept_with(&self.listener, flags) {
-                Ok(socket) => socket,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::CONNABORTED | Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let number = usize::try_from(socket.as_raw_fd()).expect("descriptors are positive");
-            let data = EventData::new_u64(number as u64);
-            let mut flags = EventFlags::IN | EventFlags::RDHUP;
-            if self.trigger == Trigger::Edge {
-                // Armed once and for all: the kernel reports room only after a write that
-                // found none.
-                flags |= EventFlags::OUT | EventFlags::ET;
-            }
-            epoll::add(&self.epoll, &socket, data, flags)?;
-            if self.connections.len() <= number {
-                self.connections.resize_with(number + 1, || None);
-            }
-            self.connections[number] = Some(Connection { socket, left: Vec::new(), ending: false });
-        }
-    }
-
-    #[inline]
-    fn serve(&mut self, number: u64, flags: EventFlags) {
-        let index = usize::try_from(number).expect("event data is a descriptor number");
-        // A connection closed earlier in the same batch may still have an event.
-        let Some(connection) = self.connections[index].as_mut() else { return };
-        let waited = !connection.left.is_empty();
-        let next = connection.serve(flags, &mut self.buffer, self.trigger);
-        let waits = !connection.left.is_empty();
-        if next == Next::Close {
-            // Closing the descriptor takes it off the interest list.
-            self.connections[index] = None;
-        } else if self.trigger == Trigger::Level && waits != waited {
-            let wanted = if waits { EventFlags::OUT } else { EventFlags::IN | EventFlags::RDHUP };
-            let data = EventData::new_u64(number);
-            // It fails only for a descriptor that is not registered, and this one is.
-            let _ = epoll::modify(&self.epoll, &connection.socket, data, wanted);
-        }
-    }
-}
-
-impl Connection {
-    /// Does what the event allows, with as few system calls as possible.
-    #[inline]
-    fn serve(&mut self, flags: EventFlags, buffer: &mut [u8], trigger: Trigger) -> Next {
-        let mut unread = flags.intersects(EventFlags::IN | EventFlags::ERR | EventFlags::HUP);
-        self.ending |= flags.intersects(EventFlags::RDHUP);
-        if !self.left.is_empty() {
-            match send(&self.socket, &self.left, SendFlags::NOSIGNAL) {
-                Ok(count) => drop(self.left.drain(..count)),
-                Err(Errno::AGAIN) => {}
-                Err(_) => return Next::Close,
-            }
-            if !self.left.is_empty() {
-                return Next::Keep;
-            }
-            // Edges that came while nothing was read are gone: look.
-            unread = true;
-        }
-        while unread {
-            let count = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-                Ok((0, _)) => return Next::Close,
-                Ok((count, _)) => count,
-                Err(Errno::AGAIN) => return Next::Keep,
-                Err(_) => return Next::Close,
-            };
-            let sent = match send(&self.socket, &buffer[..count], SendFlags::NOSIGNAL) {
-                Ok(sent) => sent,
-                Err(Errno::AGAIN) => 0,
-                Err(_) => return Next::Close,
-            };
-            if sent < count {
-                self.left.extend_from_slice(&buffer[sent..count]);
-                return Next::Keep;
-            }
-            // A short read has emptied the socket: whatever comes later is a new edge. Only
-            // the end of the stream may have been reported together with the data.
-            unread = trigger == Trigger::Edge && (count == buffer.len() || self.ending);
-        }
-        Next::Keep
-    }
+        .map_err(Into::into)
+    })
 }

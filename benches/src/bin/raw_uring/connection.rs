@@ -48,6 +48,11 @@ impl Connection {
         !self.sending && !self.queue.is_empty()
     }
 
+    /// How many pieces are queued.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
     /// A send of all that is queued, as far as one entry can name it.
     ///
     /// Pieces that touch in memory become one: without gaps, a plain send does.

@@ -11,9 +11,9 @@ use std::os::fd::AsRawFd;
 
 use anyhow::Context;
 use coronet_benches::lane::{Lane, Outcome, Setup, Target};
-use coronet_benches::listen;
 use coronet_benches::region::Region;
 use io_uring::{opcode, types};
+use rival_options::Ready;
 
 use crate::Options;
 
@@ -61,7 +61,7 @@ struct Server<'ring> {
 }
 
 /// Serves until the process is ended.
-pub(crate) fn serve(options: &Options, listener: &TcpListener) -> anyhow::Result<()> {
+pub(crate) fn serve(options: &Options, listener: &TcpListener, ready: Ready) -> anyhow::Result<()> {
     let (count, size) = options.pool();
     let setup = Setup { entries: options.entries, completions: 16 * 1024, taskrun_flag: false };
     let (ring, _) = setup.build().context("set up the ring")?;
@@ -84,7 +84,7 @@ pub(crate) fn serve(options: &Options, listener: &TcpListener) -> anyhow::Result
         accepting: false,
         listener: listener.as_raw_fd(),
     }));
-    listen::announce(listener)?;
+    ready.now()?;
     loop {
         if !server.accepting {
             server.arm_accept()?;

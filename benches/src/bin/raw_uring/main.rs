@@ -1,41 +1,39 @@
-//! An echo server straight on io_uring, without a runtime: the limit to compare with.
+//! A server straight on io_uring, without a runtime: the limit to compare with.
 //!
-//! One thread, one ring, one enter per loop. It promises nothing but speed on well-behaved
-//! clients: a client that sends without ever reading holds its buffers for good.
+//! Each thread has a ring and a listener, and enters the kernel once per loop. It promises nothing but speed
+//! on well-behaved clients: a client that sends without ever reading holds its buffers for good.
 
 mod connection;
 mod hot;
 mod multishot;
+mod proxy;
 
-use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use coronet_benches::affinity;
-use coronet_benches::listen;
+use rival_options::{Common, Mode, Outcome, Service};
 
-/// An echo server straight on io_uring, without a runtime.
-#[derive(Parser, Debug)]
+/// A server straight on io_uring, without a runtime.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "raw_uring")]
 struct Options {
-    /// Where to listen; port 0 picks a free one.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    common: Common,
     /// The CPU to stay on.
     #[arg(long)]
     cpu: Option<usize>,
-    /// How data is received.
-    #[arg(long, value_enum, default_value = "incremental")]
-    variant: Variant,
+    /// How data is received [default: incremental, for a proxy multishot].
+    #[arg(long, value_enum)]
+    variant: Option<Variant>,
     /// The number of receive buffers [default: what measured best for the variant].
     #[arg(long)]
     buffers: Option<usize>,
-    /// Bytes per receive buffer [default: what measured best for the variant].
-    #[arg(long)]
-    buffer_size: Option<usize>,
     /// Entries of the submission queue.
     #[arg(long, default_value_t = 512)]
     entries: u32,
-    /// Use descriptors of the process instead of the registered table.
+    /// Use descriptors of the process instead of the registered table, as a proxy always does.
     #[arg(long)]
     normal_descriptors: bool,
     /// Print the counters on the error stream once per second while there is traffic.
@@ -57,27 +55,46 @@ enum Variant {
 }
 
 impl Options {
+    fn variant(&self) -> Variant {
+        // A direction of a proxy that cannot send holds buffers; only whole ones can be counted out to all.
+        let default = if self.common.mode == Mode::Proxy { Variant::Multishot } else { Variant::Incremental };
+        self.variant.unwrap_or(default)
+    }
+
     /// The number of buffers and their size.
     fn pool(&self) -> (usize, usize) {
-        let (count, size) = match self.variant {
+        let (count, size) = match self.variant() {
             // As many as 1000 small messages need; fewer run dry, which costs a third.
             Variant::Multishot | Variant::Bundle => (128, 16 << 10),
             Variant::Incremental => (8, 128 << 10),
             Variant::Hot => (16, 256 << 10),
         };
-        (self.buffers.unwrap_or(count), self.buffer_size.unwrap_or(size))
+        (self.buffers.unwrap_or(count), self.common.buffer.unwrap_or(size))
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+fn main() -> ExitCode {
+    rival_options::run(start)
+}
+
+fn start(options: Options) -> Outcome {
+    if options.variant() == Variant::Hot && options.common.mode != Mode::Echo {
+        return Err("--variant hot is for --mode echo".into());
+    }
+    if options.common.mode == Mode::Proxy && options.variant() == Variant::Incremental {
+        return Err(
+            "--variant incremental is not for --mode proxy: whoever waits would hold a whole buffer".into()
+        );
+    }
     if let Some(cpu) = options.cpu {
         affinity::pin(cpu).with_context(|| format!("pin to CPU {cpu}"))?;
     }
-    let listener =
-        listen::open(options.listen, false).with_context(|| format!("listen on {}", options.listen))?;
-    match options.variant {
-        Variant::Hot => hot::serve(&options, &listener),
-        _ => multishot::serve(&options, &listener),
-    }
+    options.common.clone().serve(false, move |listener, ready| {
+        match (options.common.service(), options.variant()) {
+            (Service::Proxy(to), _) => proxy::serve(&options, to, &listener, ready),
+            (_, Variant::Hot) => hot::serve(&options, &listener, ready),
+            _ => multishot::serve(&options, &listener, ready),
+        }
+        .map_err(Into::into)
+    })
 }

@@ -1,4 +1,4 @@
-//! Multishot receives on buffers that the kernel picks, sent back from where they lie.
+//! Multishot receives on buffers that the kernel picks, sent back from where they lie, or forgotten.
 #![allow(unsafe_code, reason = "submits entries that name receive buffers")]
 
 use std::collections::VecDeque;
@@ -9,9 +9,9 @@ use std::os::fd::AsRawFd;
 use anyhow::Context;
 use coronet_benches::buffers::{Buffers, GROUP, Sharing};
 use coronet_benches::lane::{Lane, Outcome, Setup, Target};
-use coronet_benches::listen;
 use coronet_benches::process::now_ns;
 use io_uring::{opcode, types};
+use rival_options::{Mode, Ready};
 
 use crate::connection::Connection;
 use crate::{Options, Variant};
@@ -28,6 +28,8 @@ struct Server<'ring> {
     connections: Vec<Connection>,
     starved: VecDeque<u32>,
     direct: bool,
+    /// What comes in goes back.
+    echoes: bool,
     accepting: bool,
     /// The descriptor table is full: accept again when a connection closes.
     full: bool,
@@ -44,9 +46,9 @@ struct Counters {
 }
 
 /// Serves until the process is ended.
-pub(crate) fn serve(options: &Options, listener: &TcpListener) -> anyhow::Result<()> {
+pub(crate) fn serve(options: &Options, listener: &TcpListener, ready: Ready) -> anyhow::Result<()> {
     let (count, size) = options.pool();
-    let sharing = match options.variant {
+    let sharing = match options.variant() {
         Variant::Incremental => Sharing::Incremental,
         Variant::Bundle => Sharing::Bundle,
         Variant::Multishot | Variant::Hot => Sharing::Whole,
@@ -73,12 +75,13 @@ pub(crate) fn serve(options: &Options, listener: &TcpListener) -> anyhow::Result
         connections,
         starved: VecDeque::new(),
         direct: !options.normal_descriptors,
+        echoes: options.common.mode == Mode::Echo,
         accepting: false,
         full: false,
         listener: listener.as_raw_fd(),
         counters: Counters::default(),
     }));
-    listen::announce(listener)?;
+    ready.now()?;
     if options.verbose {
         eprintln!("ring: {rung}, {count} buffers of {size}");
     }
@@ -168,6 +171,9 @@ impl Server<'_> {
                 // The peer is gone, the cancel is on its way.
                 connection.discard(&mut self.buffers);
                 return self.close_if_done(slot);
+            }
+            if !self.echoes {
+                connection.discard(&mut self.buffers);
             }
             let (receiving, wants_send) = (connection.receiving, connection.wants_send());
             if wants_send {

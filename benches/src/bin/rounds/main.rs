@@ -131,7 +131,7 @@ fn run(mut options: Options) -> anyhow::Result<()> {
                     round + 1,
                     options.rounds,
                     server.name,
-                    report.per_second
+                    report.throughput
                 );
                 measurements.push(Measurement {
                     case: case.to_string(),

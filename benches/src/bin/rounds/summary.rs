@@ -61,24 +61,22 @@ fn row(case: &str, own: &[&Measurement], first: &[&Measurement]) -> Row {
         user_us: value(|one| cpu_us(one) * user_share(one)),
         system_us: value(|one| cpu_us(one) * (1.0 - user_share(one))),
         cpu_ratio: paired(own, first, cpu_us),
-        p99_us: value(|one| one.report.latency.p99_us),
-        rss_kib: value(|one| one.report.server.map_or(0.0, |server| server.usage.rss_kib as f64)),
+        p99_us: value(|one| one.report.latency_ns.map_or(f64::NAN, |latency| latency.p99 as f64 / 1e3)),
+        rss_kib: value(|one| one.report.server.map_or(0.0, |server| server.rss_kib as f64)),
         notes: notes(own),
     }
 }
 
 fn throughput(one: &Measurement) -> f64 {
-    one.report.per_second
+    one.report.throughput
 }
 
 fn cpu_us(one: &Measurement) -> f64 {
-    one.report.server.map_or(f64::NAN, |server| server.cpu_us_per_message)
+    one.report.server.map_or(f64::NAN, |server| server.cpu_us_per_request)
 }
 
 fn user_share(one: &Measurement) -> f64 {
-    one.report
-        .server
-        .map_or(f64::NAN, |server| server.usage.user_ns as f64 / (server.usage.cpu_ns as f64).max(1.0))
+    one.report.server.map_or(f64::NAN, |server| server.user_seconds / server.cpu_seconds.max(1e-9))
 }
 
 /// The ratio per round, each side being the mean of the round's two measurements.
@@ -115,13 +113,12 @@ fn notes(own: &[&Measurement]) -> Vec<String> {
         }
     };
     note("generator-bound", own.iter().filter(|one| one.report.generator_bound).count());
-    let busy = own.iter().filter(|one| one.report.generator_busy > 0.97);
+    let busy = own.iter().filter(|one| one.report.generator_share > 0.97);
     note("generator busy", busy.filter(|one| !one.report.generator_bound).count());
-    let usage = |one: &Measurement| one.report.server.map(|server| server.usage);
-    let workers = own.iter().filter_map(|one| usage(one)).filter(|usage| usage.kernel_workers > 0);
+    let workers = own.iter().filter_map(|one| one.report.server).filter(|server| server.kernel_workers > 0);
     note("io-wq threads", workers.count());
     let disturbed = own.iter().filter(|one| {
-        let switches = usage(one).map_or(0, |usage| usage.involuntary_switches);
+        let switches = one.report.server.map_or(0, |server| server.involuntary_switches);
         switches as f64 / one.report.seconds > PREEMPTIONS_PER_SECOND_MAX
     });
     note("disturbed", disturbed.count());
