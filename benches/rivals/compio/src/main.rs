@@ -74,7 +74,7 @@ async fn accept(common: &Common, variant: Variant, listener: StdListener, ready:
             // An error ends one connection and is no news.
             let _ = match service {
                 Service::Echo if variant.multishot => echo_multishot(&stream, size).await,
-                Service::Echo => echo(stream, size).await,
+                Service::Echo => echo(&stream, size).await,
                 Service::Sink => sink(stream, size).await,
                 Service::Proxy(to) => proxy(&stream, to, buffer).await,
             };
@@ -83,13 +83,13 @@ async fn accept(common: &Common, variant: Variant, listener: StdListener, ready:
     }
 }
 
-async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
+async fn echo(mut stream: &TcpStream, size: usize) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(size);
     while read_and_write(&mut stream, &mut buffer).await? > 0 {}
     Ok(())
 }
 
-async fn read_and_write(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+async fn read_and_write(stream: &mut &TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let BufResult(count, filled) = stream.read(std::mem::take(buffer)).await;
     let count = count?;
     if count > 0 {
@@ -102,27 +102,38 @@ async fn read_and_write(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Res
 }
 
 async fn echo_multishot(mut stream: &TcpStream, size: usize) -> io::Result<()> {
-    let mut receiver = stream;
     loop {
-        let mut pieces = pin!(receiver.read_multi(0));
-        loop {
-            match pieces.next().await {
-                None => return Ok(()),
-                Some(Ok(piece)) if piece.is_empty() => return Ok(()),
-                Some(Ok(piece)) => stream.write_all(piece).await.0?,
-                // The pool is empty: one message through a buffer of its own, then again.
-                Some(Err(error)) if error.raw_os_error() == Some(ENOBUFS) => break,
-                Some(Err(error)) => return Err(error),
-            }
+        if echo_pieces(stream).await? == Next::End {
+            return Ok(());
         }
-        if read_and_write(&mut stream.clone(), &mut Vec::with_capacity(size)).await? == 0 {
+        // The pool is empty: one piece through a buffer of its own, then again.
+        if read_and_write(&mut stream, &mut Vec::with_capacity(size)).await? == 0 {
             return Ok(());
         }
     }
 }
 
-/// The kernel's "no buffer space available".
-const ENOBUFS: i32 = 105;
+/// How a multishot receive ended.
+#[derive(PartialEq, Eq)]
+enum Next {
+    /// With the stream.
+    End,
+    /// Without a buffer.
+    Starved,
+}
+
+async fn echo_pieces(mut stream: &TcpStream) -> io::Result<Next> {
+    let mut receiver = stream;
+    let mut pieces = pin!(receiver.read_multi(0));
+    loop {
+        match pieces.next().await {
+            None => return Ok(Next::End),
+            Some(Ok(piece)) => stream.write_all(piece).await.0?,
+            Some(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(Next::Starved),
+            Some(Err(error)) => return Err(error),
+        }
+    }
+}
 
 async fn sink(mut stream: TcpStream, size: usize) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(size);
