@@ -15,7 +15,6 @@ use rival_options::{Outcome, Ready};
 
 /// Receives and forgets, on Coronet.
 #[derive(Parser, Debug)]
-#[command(name = "coronet-sink")]
 struct Options {
     /// Where to listen; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]

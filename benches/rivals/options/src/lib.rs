@@ -152,19 +152,27 @@ impl Ready {
     }
 }
 
-/// The main function of every program: reads the command line, ends on SIGTERM, turns an error into a line.
-pub fn run<T: Parser>(program: impl FnOnce(T) -> Outcome) -> ExitCode {
-    let options = match T::try_parse() {
-        Ok(options) => options,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+/// Reads the command line. What is wrong with it is one line on the error stream and exit code 2.
+///
+/// # Errors
+/// The exit code to end with; all is said.
+pub fn parse<T: Parser>() -> Result<T, ExitCode> {
+    T::try_parse().map_err(|error| {
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             // Nowhere to print it is no reason to fail.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            eprintln!("{}: {}", T::command().get_name(), one_line(&error.to_string()));
-            return ExitCode::from(2);
-        }
+        eprintln!("{}: {}", program_name(), one_line(&error.to_string()));
+        ExitCode::from(2)
+    })
+}
+
+/// The main function of every program: reads the command line, ends on SIGTERM, turns an error into a line.
+pub fn run<T: Parser>(program: impl FnOnce(T) -> Outcome) -> ExitCode {
+    let options = match parse() {
+        Ok(options) => options,
+        Err(code) => return code,
     };
     // In the handler itself: no thread that a measurement would see.
     let at_once = Arc::new(AtomicBool::new(true));
@@ -172,7 +180,7 @@ pub fn run<T: Parser>(program: impl FnOnce(T) -> Outcome) -> ExitCode {
     match caught.map_err(Into::into).and_then(|_| program(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error}", T::command().get_name());
+            eprintln!("{}: {error}", program_name());
             ExitCode::FAILURE
         }
     }
@@ -199,6 +207,12 @@ pub fn listener(address: SocketAddr, nonblocking: bool) -> io::Result<TcpListene
     socket.bind(&address.into())?;
     socket.listen(4096)?;
     Ok(socket.into())
+}
+
+/// What the program is called, for its messages.
+fn program_name() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The first paragraph of a message, which says what is wrong; behind it comes how to use the program.

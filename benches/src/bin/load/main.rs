@@ -128,7 +128,10 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options: Options = match rival_options::parse() {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
     match run(&options) {
         Ok(report) => {
             print::report(&report, options.json);

@@ -15,7 +15,6 @@ use rival_options::{Common, Outcome, Service};
 
 /// A server straight on epoll, without a runtime.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "raw_epoll")]
 struct Options {
     #[command(flatten)]
     common: Common,

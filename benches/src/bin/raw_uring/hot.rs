@@ -44,6 +44,8 @@ struct Connection {
     polling: bool,
     /// There may be more to read than the last receive took.
     more: bool,
+    /// The peer has sent all it will send; some of it may still have to be read, and its end.
+    ending: bool,
     buffer: usize,
     sent: usize,
     len: usize,
@@ -138,6 +140,7 @@ impl Server<'_> {
         let connection = &mut self.connections[slot as usize];
         connection.polling = outcome.more();
         connection.more = true;
+        connection.ending |= outcome.result > 0 && outcome.result & i32::from(libc::POLLRDHUP) != 0;
         match connection.phase {
             Phase::Idle => self.make_ready(slot),
             Phase::Ready | Phase::Busy => {}
@@ -210,7 +213,7 @@ impl Server<'_> {
     fn rest(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Idle;
-        if connection.more {
+        if connection.more || connection.ending {
             self.make_ready(slot);
         }
     }

@@ -17,7 +17,6 @@ use rival_options::{Common, Mode, Outcome, Service};
 
 /// A server straight on io_uring, without a runtime.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "raw_uring")]
 struct Options {
     #[command(flatten)]
     common: Common,
