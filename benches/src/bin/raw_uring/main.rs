@@ -55,7 +55,6 @@ enum Variant {
 
 impl Options {
     fn variant(&self) -> Variant {
-        // A direction of a proxy that cannot send holds buffers; only whole ones can be counted out to all.
         let default = if self.common.mode == Mode::Proxy { Variant::Multishot } else { Variant::Incremental };
         self.variant.unwrap_or(default)
     }
@@ -77,13 +76,16 @@ fn main() -> ExitCode {
 }
 
 fn start(options: Options) -> Outcome {
-    if options.variant() == Variant::Hot && options.common.mode != Mode::Echo {
-        return Err("--variant hot is for --mode echo".into());
-    }
-    if options.common.mode == Mode::Proxy && options.variant() == Variant::Incremental {
-        return Err(
-            "--variant incremental is not for --mode proxy: whoever waits would hold a whole buffer".into()
-        );
+    match (options.common.mode, options.variant()) {
+        (Mode::Sink, Variant::Hot) => return Err("--variant hot is for --mode echo".into()),
+        // One bundle can take all buffers, and an incremental one is held whole for a single byte: the
+        // opposite direction would find none, and nothing would ever move again.
+        (Mode::Proxy, Variant::Bundle | Variant::Incremental | Variant::Hot) => {
+            return Err(
+                "--mode proxy needs --variant multishot: others let one direction hold all buffers".into()
+            );
+        }
+        _ => {}
     }
     if let Some(cpu) = options.cpu {
         affinity::pin(cpu).with_context(|| format!("pin to CPU {cpu}"))?;

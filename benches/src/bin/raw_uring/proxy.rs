@@ -1,7 +1,8 @@
 //! Connects each connection with another one: multishot receives, and sends from where the bytes lie.
 //!
 //! All directions share the buffers. One that cannot send holds what it has received; it is made to stop at
-//! its share, or the opposite direction would find no buffer and nothing would ever move again.
+//! its share, or the opposite direction would find no buffer and nothing would ever move again. With more
+//! streams under way than buffers that can still happen: give it more by `--buffers`.
 //! Descriptors are those of the process, since the ring would leave a `shutdown` to a worker thread.
 #![allow(unsafe_code, reason = "submits entries that name receive buffers and an address")]
 
@@ -18,8 +19,8 @@ use rival_options::Ready;
 use rustix::net::{Shutdown, shutdown};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::Options;
 use crate::connection::Connection;
-use crate::{Options, Variant};
 
 /// What a completion belongs to: the upper half of the user data.
 const ACCEPT: u32 = 0;
@@ -65,15 +66,13 @@ pub(crate) fn serve(
     ready: Ready,
 ) -> anyhow::Result<()> {
     let (count, size) = options.pool();
-    let sharing = if options.variant() == Variant::Bundle { Sharing::Bundle } else { Sharing::Whole };
     let setup = Setup { entries: options.entries, completions: 16 * 1024, taskrun_flag: false };
     let (ring, _) = setup.build().context("set up the ring")?;
     // Leaked, like the buffers: they are used until the process ends.
     let (lane, mut completions) = Lane::open(Box::leak(Box::new(ring)));
-    let mut buffers = Buffers::new(count, size, sharing).context("map the buffers")?;
+    let mut buffers = Buffers::new(count, size, Sharing::Whole).context("map the buffers")?;
     // SAFETY: [bench-lent] `Server` is leaked below, so the buffers are never unmapped.
-    unsafe { buffers.register(lane.submitter()) }
-        .with_context(|| format!("register {sharing:?} buffers (needs a newer kernel?)"))?;
+    unsafe { buffers.register(lane.submitter()) }.context("register the buffers (needs a newer kernel?)")?;
     let server = Box::leak(Box::new(Server {
         lane,
         buffers,
@@ -183,11 +182,7 @@ impl Server<'_> {
 
     fn arm_receive(&mut self, slot: u32) -> io::Result<()> {
         let fd = types::Fd(slot.cast_signed());
-        let entry = if self.buffers.sharing() == Sharing::Bundle {
-            opcode::RecvMultiBundle::new(fd, GROUP).build()
-        } else {
-            opcode::RecvMulti::new(fd, GROUP).build()
-        };
+        let entry = opcode::RecvMulti::new(fd, GROUP).build();
         self.end(slot).connection.receiving = true;
         // SAFETY: [bench-lent] the receive names no memory; the buffers it picks outlive the ring.
         unsafe { self.lane.push(&entry.user_data(tag(RECEIVE, slot))) }
