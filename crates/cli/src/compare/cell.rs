@@ -1,0 +1,184 @@
+//! A cell: one workload in one shape. Names, units and titles of cells are made here only.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What the generator does with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Workload {
+    /// One message at a time per connection; each comes back and is verified.
+    Echo,
+    /// Several messages in flight per connection.
+    Pipelined,
+    /// Connect, exchange one message, close.
+    Churn,
+    /// One way: the generator sends, the server reads and drops.
+    Stream,
+    /// An echo through a proxy.
+    Proxy,
+    /// Echo at a fixed rate, the same for all: latency without coordinated omission.
+    Latency,
+    /// Connections that do nothing: what memory they hold.
+    Idle,
+}
+
+impl Workload {
+    /// The word on the command line and in the names of cells.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Pipelined => "pipelined",
+            Self::Churn => "churn",
+            Self::Stream => "stream",
+            Self::Proxy => "proxy",
+            Self::Latency => "latency",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// The metrics that are compared; the first is the one that charts show.
+    pub(crate) fn metrics(self) -> &'static [Metric] {
+        match self {
+            Self::Echo | Self::Pipelined | Self::Churn | Self::Stream | Self::Proxy => {
+                &[Metric::Throughput, Metric::Cpu]
+            }
+            Self::Latency => &[Metric::P99, Metric::Cpu],
+            Self::Idle => &[Metric::Memory],
+        }
+    }
+
+    /// What one request is, in the plural.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Echo | Self::Pipelined | Self::Proxy | Self::Latency => "requests",
+            Self::Churn => "connections",
+            Self::Stream => "messages",
+            Self::Idle => "idle connections",
+        }
+    }
+}
+
+/// What two rows are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Metric {
+    /// Requests per second; more is better.
+    Throughput,
+    /// The server's CPU time per request; less is better.
+    Cpu,
+    /// The latency that one request in a hundred exceeds; less is better.
+    P99,
+    /// Resident memory per idle connection; less is better.
+    Memory,
+}
+
+impl Metric {
+    /// True if a larger figure is the better one.
+    pub(crate) fn more_is_better(self) -> bool {
+        match self {
+            Self::Throughput => true,
+            Self::Cpu | Self::P99 | Self::Memory => false,
+        }
+    }
+
+    /// The words in sentences and headers.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Throughput => "throughput",
+            Self::Cpu => "CPU per request",
+            Self::P99 => "p99 latency",
+            Self::Memory => "memory per idle connection",
+        }
+    }
+}
+
+/// One workload in one shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    pub(crate) workload: Workload,
+    /// Bytes per message.
+    pub(crate) size: usize,
+    pub(crate) connections: usize,
+    /// Messages in flight per connection.
+    pub(crate) pipeline: usize,
+}
+
+impl Cell {
+    pub(crate) const fn new(workload: Workload, size: usize, connections: usize, pipeline: usize) -> Self {
+        Self { workload, size, connections, pipeline }
+    }
+
+    /// The name, as `--only` takes it.
+    pub(crate) fn id(self) -> String {
+        format!("{}-{}", self.workload.word(), self.shape())
+    }
+
+    fn shape(self) -> String {
+        format!("{}x{}x{}", short_size(self.size), self.connections, self.pipeline)
+    }
+
+    /// True if `word` is this cell's name or that of its workload.
+    pub(crate) fn is_called(self, word: &str) -> bool {
+        word == self.workload.word() || word == self.id()
+    }
+
+    /// Bytes that may be under way at the same time.
+    pub(crate) fn bytes_in_flight(self) -> usize {
+        self.size.saturating_mul(self.connections).saturating_mul(self.pipeline)
+    }
+
+    /// A title for people.
+    pub(crate) fn title(self) -> String {
+        let connections = match self.connections {
+            1 => "1 connection".to_owned(),
+            many => format!("{many} connections"),
+        };
+        let size = long_size(self.size);
+        match self.workload {
+            Workload::Echo => format!("Echo, {size}, {connections}"),
+            Workload::Pipelined => {
+                format!("Pipelined echo, {size}, {connections}, {} in flight", self.pipeline)
+            }
+            Workload::Churn => format!("Connect, echo {size}, close; {connections} at a time"),
+            Workload::Stream => format!("One-way stream, {size} messages, {connections}"),
+            Workload::Proxy => format!("Proxy, {size}, {connections}"),
+            Workload::Latency => format!("Echo at a fixed rate, {size}, {connections}"),
+            Workload::Idle => format!("{} idle connections", self.connections),
+        }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+fn short_size(bytes: usize) -> String {
+    if bytes >= 1024 && bytes.is_multiple_of(1024) { format!("{}K", bytes / 1024) } else { bytes.to_string() }
+}
+
+/// `64 B`, `16 KiB`.
+pub(crate) fn long_size(bytes: usize) -> String {
+    if bytes >= 1024 && bytes.is_multiple_of(1024) {
+        format!("{} KiB", bytes / 1024)
+    } else {
+        format!("{bytes} B")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_answers_to_its_own_name_and_to_its_workload() {
+        let cell = Cell::new(Workload::Echo, 16 << 10, 8, 1);
+        assert_eq!(cell.id(), "echo-16Kx8x1");
+        assert!(cell.is_called("echo") && cell.is_called("echo-16Kx8x1"));
+        assert!(!cell.is_called("echo-16Kx8") && !cell.is_called("stream"));
+    }
+}
