@@ -9,18 +9,18 @@ use anyhow::{Context, ensure};
 use crate::compare::contestant::OURS;
 use crate::compare::report::{CellReport, Comparison, Report, SCHEMA};
 
-/// Reads an older report.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Report> {
-    let text = fs::read_to_string(path).with_context(|| format!("--baseline {}", path.display()))?;
+/// Reads an older report, as `option` asked for.
+pub(crate) fn read(option: &str, path: &Path) -> anyhow::Result<Report> {
+    let text = fs::read_to_string(path).with_context(|| format!("{option} {}", path.display()))?;
     let schema = serde_json::from_str::<serde_json::Value>(&text)
         .ok()
         .and_then(|value| value.get("schema").and_then(serde_json::Value::as_u64));
     ensure!(
         schema == Some(u64::from(SCHEMA)),
-        "--baseline {}: it is no report of schema {SCHEMA}",
+        "{option} {}: it is no report of schema {SCHEMA}",
         path.display()
     );
-    serde_json::from_str(&text).with_context(|| format!("--baseline {}", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{option} {}", path.display()))
 }
 
 /// What a comparison of two reports found.

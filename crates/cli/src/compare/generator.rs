@@ -49,6 +49,9 @@ pub(crate) fn arguments(cell: Cell, request: &Request) -> Vec<String> {
     words
 }
 
+/// What came back is not what was sent.
+pub(crate) const NOT_VERIFIED: &str = "payload did not verify";
+
 /// One measurement of one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Sample {
@@ -86,7 +89,7 @@ pub(crate) fn parse(text: &str) -> Result<Sample, String> {
     let verdict: Verified = serde_json::from_str(line).map_err(unreadable)?;
     let errors: Vec<String> = verdict.errors.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
     if verdict.errors.contains_key("payload") {
-        return Err(format!("payload did not verify ({})", errors.join(", ")));
+        return Err(format!("{NOT_VERIFIED} ({})", errors.join(", ")));
     }
     if !verdict.verified || !errors.is_empty() {
         return Err(format!("the generator met errors ({})", errors.join(", ")));

@@ -10,6 +10,7 @@ mod table;
 mod sample_report;
 mod summary;
 mod record;
+mod format;
 mod measure;
 mod build;
 mod plan;
@@ -20,7 +21,6 @@ mod generator;
 mod child;
 mod progress;
 mod environment;
-mod format;
 mod report;
 mod verdict;
 mod stats;
@@ -48,10 +48,20 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         print!("{}", session::listed(&plan));
         return ExitCode::SUCCESS;
     }
-    let baseline = match options.baseline.as_deref().map(baseline::read).transpose() {
-        Ok(baseline) => baseline,
-        Err(error) => return exit::usage(&error),
-    };
+    let baseline =
+        match options.baseline.as_deref().map(|path| baseline::read("--baseline", path)).transpose() {
+            Ok(baseline) => baseline,
+            Err(error) => return exit::usage(&error),
+        };
+    if let Some(path) = &options.render {
+        return match baseline::read("--render", path) {
+            Ok(report) => match leave(options, &report) {
+                Ok(()) => conclude(options, &report, baseline.as_ref()),
+                Err(error) => exit::failed(&error),
+            },
+            Err(error) => exit::usage(&error),
+        };
+    }
     match measured(options, &plan) {
         Ok(report) => conclude(options, &report, baseline.as_ref()),
         Err(error) => exit::failed(&error),
@@ -60,13 +70,20 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn measured(options: &Options, plan: &Plan) -> anyhow::Result<Report> {
     let source = build::Source::find(options.programs.as_deref())?;
-    fs::create_dir_all(&options.out).with_context(|| format!("--out {}", options.out.display()))?;
     let stop = Stop::on_signals().context("catch signals")?;
+    // Found out now, and not after minutes of measuring.
+    fs::create_dir_all(&options.out).with_context(|| format!("--out {}", options.out.display()))?;
     eprint!("{}", session::told(plan));
     let report = session::run(options, plan, &source, &stop);
-    write(&options.out.join("report.json"), &serde_json::to_string_pretty(&report)?)?;
-    write(&options.out.join("report.html"), &html::render(&report)?)?;
+    leave(options, &report)?;
     Ok(report)
+}
+
+/// Writes the two files.
+fn leave(options: &Options, report: &Report) -> anyhow::Result<()> {
+    fs::create_dir_all(&options.out).with_context(|| format!("--out {}", options.out.display()))?;
+    write(&options.out.join("report.json"), &serde_json::to_string_pretty(report)?)?;
+    write(&options.out.join("report.html"), &html::render(report)?)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

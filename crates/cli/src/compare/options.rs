@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Say what would run, and end.
     #[arg(long)]
     pub(crate) list: bool,
+    /// Measure nothing: make the page and the table again from this report.json.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "only", "rivals", "quick", "full"])]
+    pub(crate) render: Option<PathBuf>,
     /// Take the programs from this directory, and build nothing.
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) programs: Option<PathBuf>,

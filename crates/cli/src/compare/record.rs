@@ -2,7 +2,8 @@
 
 use crate::compare::cell::{Cell, Metric};
 use crate::compare::contestant::{AGAIN, OURS};
-use crate::compare::generator::Sample;
+use crate::compare::generator::{NOT_VERIFIED, Sample};
+use crate::compare::measure::OVERFLOWED;
 use crate::compare::report::{CellReport, Comparison, Entry, Figures, Latency, Noise, Spread};
 use crate::compare::stats;
 use crate::compare::verdict::{self, Verdict};
@@ -32,6 +33,8 @@ pub(crate) struct RowRecord {
     /// By pass; rows are compared within a pass.
     pub(crate) samples: Vec<Option<Sample>>,
     pub(crate) failed: Option<String>,
+    /// Measurements that gave no sample.
+    pub(crate) failures: usize,
     pub(crate) syscalls: Option<f64>,
     pub(crate) notes: Vec<String>,
     pub(crate) server_command: String,
@@ -39,6 +42,19 @@ pub(crate) struct RowRecord {
 }
 
 impl RowRecord {
+    /// Takes note of a measurement that failed. Wrong bytes and an overflow are final; anything else may
+    /// be the machine's fault once.
+    pub(crate) fn fails(&mut self, why: String) {
+        let final_at_once = why.contains(NOT_VERIFIED) || why.contains(OVERFLOWED);
+        let never_worked = self.samples.iter().all(Option::is_none);
+        if final_at_once || self.failures > 0 || never_worked {
+            self.failed = Some(why);
+        } else {
+            self.notes.push(format!("failed once: {why}"));
+        }
+        self.failures += 1;
+    }
+
     /// The samples that count: none of a row that failed once, because then nothing it says is trusted.
     fn counted(&self) -> impl Iterator<Item = &Sample> {
         let trusted = self.failed.is_none();
@@ -291,6 +307,18 @@ mod tests {
         let entry = entry(&cell, "smol");
         assert!(entry.figures.is_none() && entry.ours_to_this.is_empty() && entry.to_reference.is_empty());
         assert_eq!(cell.reference, None);
+    }
+
+    #[test]
+    fn one_failure_costs_a_pass_two_cost_the_row_and_wrong_bytes_cost_it_at_once() {
+        let mut row = row("smol", [80.0; 4], 0.5);
+        row.fails("the generator met errors (silent: 1)".to_owned());
+        assert!(row.failed.is_none() && row.notes[0].contains("failed once"), "{row:?}");
+        row.fails("the generator met errors (reset: 1)".to_owned());
+        assert_eq!(row.failed.as_deref(), Some("the generator met errors (reset: 1)"));
+        let mut wrong = RowRecord { failed: None, failures: 0, ..row };
+        wrong.fails(format!("{NOT_VERIFIED} (payload: 1)"));
+        assert!(wrong.failed.is_some());
     }
 
     #[test]

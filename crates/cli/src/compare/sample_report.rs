@@ -65,6 +65,7 @@ fn row(name: &str, cell: Cell, index: usize) -> RowRecord {
         failed: (name == "smol" && cell.workload == Workload::Churn)
             .then(|| "payload did not verify (payload: 3)".to_owned()),
         syscalls: (cell.workload != Workload::Idle).then_some(2.0 / (1.0 + 9.0 * speed(name, cell))),
+        failures: 0,
         notes: Vec::new(),
         server_command: format!("taskset -c 0 {name} --listen 127.0.0.1:7000"),
         generator_command: "taskset -c 1 load --json --connect 127.0.0.1:7000".to_owned(),

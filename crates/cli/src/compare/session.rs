@@ -42,6 +42,7 @@ pub(crate) fn run(options: &Options, plan: &Plan, source: &Source, stop: &Stop) 
     let rows: Vec<Row> = plan.rows.iter().map(|row| described(row, plan, &built)).collect();
     let found = summary::summarize(&rows, &cells);
     let mut warnings = environment::warnings(&environment);
+    warnings.extend(summary::noise_warning(&cells));
     if !plan.left_out.is_empty() {
         let ids: Vec<_> = plan.left_out.iter().map(|cell| cell.id()).collect();
         warnings.push(format!("left out, more than 256 MiB under way: {}", ids.join(", ")));
@@ -132,6 +133,7 @@ fn measure(
         };
         records.push(empty(bench, plan, cell, rate, &rows));
         let record = records.last_mut().expect("it was just put there");
+        let mut told = Vec::new();
         for pass in 0..plan.passes() {
             // Mirrored: A B C, then C B A.
             let mut order: Vec<usize> = (0..rows.len()).collect();
@@ -149,9 +151,10 @@ fn measure(
                     (Some(sample), _) => {
                         progress.step(&format!("{place}: {}", format::headline_figure(sample)))
                     }
-                    (None, Some(why)) if into.samples.iter().all(Option::is_some) => {
+                    (None, Some(why)) if !told.contains(&rows[index].name) => {
                         progress.note(&format!("{place}: {why}"));
                         progress.skip(1);
+                        told.push(rows[index].name);
                     }
                     (None, _) => progress.skip(1),
                 }
@@ -185,7 +188,7 @@ fn one(
         Ok(sample) => Ok(Some(sample)),
         Err(Failure::Interrupted) => Err(Failure::Interrupted),
         Err(Failure::Row(why)) => {
-            into.failed = Some(why);
+            into.fails(why);
             Ok(None)
         }
     }

@@ -1,7 +1,11 @@
 //! From cells to the whole: losses first, then wins, and one sentence. Pure.
 
 use crate::compare::report::{CellReport, Comparison, Kind, Outcome, Row};
+use crate::compare::stats;
 use crate::compare::verdict::Verdict;
+
+/// Five percent is what readers look for.
+const NOISE_TO_WARN_OF: f64 = 1.05;
 
 /// What all cells together say.
 #[derive(Clone, Debug)]
@@ -92,6 +96,17 @@ fn headline(
     text
 }
 
+/// What to say if this run could see large differences only.
+pub(crate) fn noise_warning(cells: &[CellReport]) -> Option<String> {
+    let floors: Vec<f64> = cells.iter().flat_map(|cell| &cell.noise).map(|noise| noise.floor).collect();
+    let floor = stats::median(&floors).filter(|floor| *floor > NOISE_TO_WARN_OF)?;
+    Some(format!(
+        "the machine was noisy: Coronet differs from itself by {:.0} % in the median cell, and smaller differences \
+         could not be seen; run it again when nothing else runs",
+        (floor - 1.0) * 100.0
+    ))
+}
+
 /// One outcome as a clause.
 pub(crate) fn told(outcome: &Outcome) -> String {
     let factor = factor(&outcome.comparison);
@@ -120,6 +135,14 @@ mod tests {
         assert!(ratios.is_sorted_by(|a, b| a >= b) && !ratios.is_empty(), "{ratios:?}");
         let worst = told(&report.losses[0]);
         assert!(report.headline.contains(&worst), "{}", report.headline);
+    }
+
+    #[test]
+    fn a_noisy_run_says_that_it_could_not_see_small_differences() {
+        let mut cells = sample_report::report().cells;
+        assert_eq!(noise_warning(&cells), None);
+        cells.iter_mut().flat_map(|cell| &mut cell.noise).for_each(|noise| noise.floor = 1.4);
+        assert!(noise_warning(&cells).unwrap().contains("by 40 %"));
     }
 
     #[test]

@@ -9,11 +9,11 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 /// The width of every chart, in pixels of a phone.
 const WIDTH: i32 = 360;
 /// Room for the names of rows.
-const NAMES: i32 = 104;
+const NAMES: i32 = 114;
 /// Room for figures behind bars.
-const FIGURES: i32 = 66;
+const FIGURES: i32 = 70;
 const ROW: i32 = 21;
-const SIZE: f64 = 13.5;
+const SIZE: f64 = 15.0;
 
 type Area<'text> = DrawingArea<SVGBackend<'text>, Shift>;
 
@@ -106,7 +106,7 @@ pub(super) fn dots(rows: &[Dots], tell: fn(f64) -> String) -> anyhow::Result<Str
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
     let (low, high) =
         (10_f64.powf(low.log10().floor()), 10_f64.powf(high.log10().ceil().max(low.log10().floor() + 1.0)));
-    let room = f64::from(WIDTH - NAMES - 22);
+    let room = f64::from(WIDTH - NAMES - 36);
     let at = |value: f64| {
         let share = (value.max(low).log10() - low.log10()) / (high.log10() - low.log10());
         NAMES + 8 + (room * share).round() as i32

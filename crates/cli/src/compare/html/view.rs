@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
-use crate::compare::cell::{self, Workload};
+use crate::compare::cell::{self, Metric, Workload};
 use crate::compare::format;
 use crate::compare::html::chart::{self, Bar, Dots, Tone};
 use crate::compare::report::{CellReport, Comparison, Entry, Kind, Outcome, Report};
@@ -18,6 +18,7 @@ pub(super) struct Page<'report> {
     losses: Vec<Line<'report>>,
     wins: Vec<Line<'report>>,
     sweeps: Vec<Chart>,
+    glance: Glance<'report>,
     cells: Vec<CellView<'report>>,
     missing: Vec<(&'report str, &'report str)>,
     environment: Vec<(&'static str, String)>,
@@ -32,6 +33,18 @@ struct Line<'report> {
     metric: &'static str,
     ratio: String,
     interval: String,
+}
+
+/// Everything in one table: cells down, those compared with across.
+struct Glance<'report> {
+    names: Vec<&'report str>,
+    rows: Vec<(&'report CellReport, Vec<Vec<Short>>)>,
+}
+
+/// A ratio of Coronet to a row, in as few letters as possible.
+struct Short {
+    text: String,
+    class: &'static str,
 }
 
 /// A drawing and what it shows.
@@ -54,8 +67,7 @@ struct CellView<'report> {
 struct RowView<'report> {
     name: &'report str,
     ours: bool,
-    figures: Vec<String>,
-    compared: Vec<(String, &'static str)>,
+    figures: Vec<(String, &'static str)>,
     remarks: Vec<String>,
     server: &'report str,
     generator: &'report str,
@@ -70,6 +82,7 @@ impl<'report> Page<'report> {
             losses: report.losses.iter().map(line).collect(),
             wins: report.wins.iter().map(line).collect(),
             sweeps: sweeps(report)?,
+            glance: glance(report),
             cells: report.cells.iter().map(|cell| cell_view(report, cell)).collect::<Result<_, _>>()?,
             missing: missing.collect(),
             environment: environment(report),
@@ -91,6 +104,27 @@ fn line(outcome: &Outcome) -> Line<'_> {
         ratio: format!("{:.2}×", outcome.comparison.ratio),
         interval: format!("{:.2}–{:.2}", outcome.comparison.low, outcome.comparison.high),
     }
+}
+
+fn glance(report: &Report) -> Glance<'_> {
+    let compared = |row: &&crate::compare::report::Row| {
+        matches!(row.kind, Kind::Reference | Kind::Rival) && row.missing.is_none()
+    };
+    let names: Vec<&str> = report.rows.iter().filter(compared).map(|row| row.name.as_str()).collect();
+    let short = |cell: &CellReport, name: &str| -> Vec<Short> {
+        let entry = cell.entries.iter().find(|entry| entry.row == name);
+        let found = entry.into_iter().flat_map(|entry| &entry.ours_to_this);
+        let short = |one: &Comparison| {
+            let text = match one.metric {
+                Metric::Cpu => format!("CPU {:.2}", one.ratio),
+                Metric::Throughput | Metric::P99 | Metric::Memory => format!("{:.2}", one.ratio),
+            };
+            Short { text, class: class(one.verdict) }
+        };
+        found.map(short).collect()
+    };
+    let rows = report.cells.iter().map(|cell| (cell, names.iter().map(|name| short(cell, name)).collect()));
+    Glance { rows: rows.collect(), names }
 }
 
 fn tone(report: &Report, row: &str) -> Tone {
@@ -135,6 +169,9 @@ fn cell_view<'report>(
     })
 }
 
+/// Figures that stand before the verdicts; the others follow, where a phone has to scroll.
+const FIRST: usize = 2;
+
 fn header(cell: &CellReport) -> Vec<String> {
     let figures: &[&str] = match cell.workload {
         Workload::Idle => &["user memory each", "kernel memory each"],
@@ -153,7 +190,9 @@ fn header(cell: &CellReport) -> Vec<String> {
     let metrics = cell.workload.metrics();
     let reference = metrics.iter().map(|metric| format!("{} to reference", metric.words()));
     let ours = metrics.iter().map(|metric| format!("Coronet's {} to this", metric.words()));
-    figures.iter().map(|&text| text.to_owned()).chain(reference).chain(ours).collect()
+    let (first, rest) = figures.split_at(FIRST);
+    let own = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    own(first).into_iter().chain(ours).chain(own(rest)).chain(reference).collect()
 }
 
 fn row_view<'report>(report: &Report, cell: &CellReport, entry: &'report Entry) -> RowView<'report> {
@@ -167,12 +206,13 @@ fn row_view<'report>(report: &Report, cell: &CellReport, entry: &'report Entry) 
         Some(one) => (format!("{} {}", format::ratio(&one), one.verdict.words()), class(one.verdict)),
         None => (String::new(), ""),
     });
-    let compared = to_reference.chain(ours).collect();
+    let mut shown = figures(cell, entry).into_iter().map(|text| (text, ""));
+    let first: Vec<_> = shown.by_ref().take(FIRST).collect();
+    let figures = first.into_iter().chain(ours).chain(shown).chain(to_reference).collect();
     RowView {
         name: &entry.row,
         ours: tone(report, &entry.row) == Tone::Ours,
-        figures: figures(cell, entry),
-        compared,
+        figures,
         remarks: entry.failed.iter().chain(&entry.withheld).chain(&entry.notes).cloned().collect(),
         server: &entry.server_command,
         generator: &entry.generator_command,
