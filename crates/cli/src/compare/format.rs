@@ -44,6 +44,11 @@ pub(crate) fn bytes(value: f64) -> String {
     if value.abs() >= 1024.0 { format!("{} KiB", three(value / 1024.0)) } else { format!("{value:.0} B") }
 }
 
+/// `1 cell`, `2 cells`.
+pub(crate) fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
 /// `3 min 5 s`.
 pub(crate) fn minutes(seconds: f64) -> String {
     let whole = seconds.round().max(0.0) as u64;

@@ -282,10 +282,10 @@ pub(crate) fn listed(plan: &Plan) -> String {
 /// The plan in one line.
 pub(crate) fn told(plan: &Plan) -> String {
     format!(
-        "{} cells, {} rows, {} rounds of two measurements, {:.2} s each: about {} of measuring after the builds\n",
-        plan.cells.len(),
-        plan.rows.len(),
-        plan.rounds,
+        "{}, {}, {} of two measurements, {:.2} s each: about {} of measuring after the builds\n",
+        format::counted(plan.cells.len(), "cell"),
+        format::counted(plan.rows.len(), "row"),
+        format::counted(plan.rounds, "round"),
         plan.duration,
         format::minutes(plan.seconds())
     )

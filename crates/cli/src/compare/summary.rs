@@ -1,5 +1,6 @@
 //! From cells to the whole: losses first, then wins, and one sentence. Pure.
 
+use crate::compare::format;
 use crate::compare::report::{CellReport, Comparison, Kind, Outcome, Row};
 use crate::compare::stats;
 use crate::compare::verdict::Verdict;
@@ -74,16 +75,17 @@ fn headline(
     }
     let mut against = Vec::new();
     if rivals > 0 {
-        against.push(plural(rivals, "rival"));
+        against.push(format::counted(rivals, "rival"));
     }
     if loops > 0 {
-        against.push(plural(loops, "raw loop"));
+        against.push(format::counted(loops, "raw loop"));
     }
-    let mut text = format!("Against {} in {}, Coronet ", against.join(" and "), plural(cells.len(), "cell"));
+    let mut text =
+        format!("Against {} in {}, Coronet ", against.join(" and "), format::counted(cells.len(), "cell"));
     text.push_str(&match (losses.len(), wins.len()) {
         (0, 0) => format!("neither loses nor wins: all {within_noise} comparisons are within noise."),
         (lost, won) => {
-            let (lost, won) = (plural(lost, "comparison"), won.to_string());
+            let (lost, won) = (format::counted(lost, "comparison"), won.to_string());
             format!("loses {lost} and wins {won}; {within_noise} are within noise.")
         }
     });
@@ -117,10 +119,6 @@ pub(crate) fn told(outcome: &Outcome) -> String {
 /// `0.83x`.
 pub(crate) fn factor(comparison: &Comparison) -> String {
     format!("{:.2}x", comparison.ratio)
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 #[cfg(test)]
