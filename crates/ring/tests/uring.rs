@@ -1,6 +1,8 @@
 //! What every backend has to do, on io_uring: the bodies stand in `cases`.
 
 mod support;
+#[path = "cases/descriptors.rs"]
+mod descriptors;
 #[path = "cases/groups.rs"]
 mod groups;
 #[path = "cases/kernel.rs"]
