@@ -20,6 +20,7 @@ mod waiting;
 mod timers;
 mod offload;
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
@@ -37,6 +38,8 @@ use crate::pool::{GroupId, GroupMemory};
 use crate::request::Request;
 use crate::token::Token;
 
+/// Results that there is room for from the start.
+const RESULTS_MIN: usize = 256;
 /// Attempts for one descriptor per turn: a peer that sends without end must not hold the core.
 const ATTEMPTS_MAX: usize = 32;
 /// As `ATTEMPTS_MAX`, for a listener: what is accepted is out of the backlog, and cannot be lost there.
@@ -70,7 +73,7 @@ pub(crate) struct Epoll {
     /// Over, and not reported yet.
     done: Batch,
     /// To be tried again without an event.
-    again: Vec<RawFd>,
+    again: VecDeque<RawFd>,
     /// Emptied by every turn, kept for its room.
     happened: Vec<Happened>,
     unseen: u32,
@@ -92,9 +95,9 @@ impl Epoll {
             groups: Vec::new(),
             timers,
             offload: Offload::new(unparker.clone()),
-            done: Batch::new(),
-            again: Vec::new(),
-            happened: Vec::new(),
+            done: Batch::with_capacity(RESULTS_MIN),
+            again: VecDeque::new(),
+            happened: Vec::with_capacity(RESULTS_MIN),
             unseen: 0,
             unasked: 0,
             unparker,
@@ -325,7 +328,7 @@ impl Epoll {
     fn try_again(&mut self, fd: RawFd) {
         let watch = self.interests.at(fd);
         if !std::mem::replace(&mut watch.again, true) {
-            self.again.push(fd);
+            self.again.push_back(fd);
         }
     }
 
@@ -409,7 +412,8 @@ unsafe impl Backend for Epoll {
 
     fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
         self.interests.turn();
-        for fd in std::mem::take(&mut self.again) {
+        for _ in 0..self.again.len() {
+            let fd = self.again.pop_front().expect("as many as were counted");
             self.interests.at(fd).again = false;
             self.advance(fd);
         }
@@ -425,7 +429,13 @@ unsafe impl Backend for Epoll {
         for (token, result) in self.offload.collect() {
             self.end(token, result);
         }
-        batch.append(&mut self.done);
+        if batch.is_empty() {
+            // Both keep their room, so that a busy core allocates nothing.
+            std::mem::swap(batch, &mut self.done);
+            self.done.reserve(RESULTS_MIN);
+        } else {
+            batch.append(&mut self.done);
+        }
         looked
     }
 
