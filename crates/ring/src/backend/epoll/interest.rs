@@ -19,7 +19,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token as Key};
 use rustix::net::{ipproto, sockopt};
 
-use crate::token::Token;
+use super::queue::Queue;
 
 /// What an operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,9 @@ enum Kind {
 #[derive(Default)]
 pub(super) struct Watch {
     /// Who waits, first come first served.
-    pub(super) reads: VecDeque<Token>,
-    pub(super) writes: VecDeque<Token>,
-    pub(super) polls: Vec<Token>,
+    pub(super) reads: Queue,
+    pub(super) writes: Queue,
+    pub(super) polls: Queue,
     /// The last attempt found nothing, and no edge came since.
     pub(super) drained: bool,
     /// As `drained`, for room.
@@ -72,6 +72,9 @@ pub(super) struct Watch {
     /// It stands in the list of those that nobody waits for.
     idle: bool,
 }
+
+// One line of the cache.
+const _: () = assert!(size_of::<Watch>() <= 64);
 
 impl Watch {
     pub(super) fn is_unused(&self) -> bool {
@@ -251,26 +254,22 @@ impl Interests {
         }
     }
 
-    /// Waits for events; they stay here until [`Self::happened`] takes them.
+    /// Waits for events, notes them in the watches, and appends what happened.
     ///
     /// # Errors
     /// Only if no event can be had any more. A signal is none.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(super) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        happened: &mut VecDeque<Happened>,
+    ) -> io::Result<()> {
         self.waits += 1;
         match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
         }
-    }
-
-    pub(super) fn has_events(&self) -> bool {
-        !self.events.is_empty()
-    }
-
-    /// Takes what happened, and notes it in the watches.
-    pub(super) fn happened(&mut self, into: &mut Vec<Happened>) {
         for event in &self.events {
-            into.push(match event.token() {
+            happened.push_back(match event.token() {
                 Key(UNPARK) => Happened::Unparked,
                 Key(TIMER) => Happened::Timer,
                 Key(number) => {
@@ -281,7 +280,7 @@ impl Interests {
                 }
             });
         }
-        self.events.clear();
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod perform;
 mod interest;
+mod queue;
 mod pick;
 mod waiting;
 mod timers;
@@ -40,6 +41,9 @@ use crate::token::Token;
 
 /// Results that there is room for from the start.
 const RESULTS_MIN: usize = 256;
+/// Events that one turn acts on; the others are next. Between a receive and the answer to it lie so many other
+/// sockets, whose state would drive its own out of the cache (docs/BENCHMARKS.md).
+const EVENTS_PER_TURN: usize = 8;
 /// Attempts for one descriptor per turn: a peer that sends without end must not hold the core.
 const ATTEMPTS_MAX: usize = 32;
 /// As `ATTEMPTS_MAX`, for a listener: what is accepted is out of the backlog, and cannot be lost there.
@@ -74,8 +78,8 @@ pub(crate) struct Epoll {
     done: Batch,
     /// To be tried again without an event.
     again: VecDeque<RawFd>,
-    /// Emptied by every turn, kept for its room.
-    happened: Vec<Happened>,
+    /// What the poller reported and nobody acted on yet.
+    happened: VecDeque<Happened>,
     unseen: u32,
     unasked: u32,
     unparker: Unparker,
@@ -97,7 +101,7 @@ impl Epoll {
             offload: Offload::new(unparker.clone()),
             done: Batch::with_capacity(RESULTS_MIN),
             again: VecDeque::new(),
-            happened: Vec::with_capacity(RESULTS_MIN),
+            happened: VecDeque::with_capacity(RESULTS_MIN),
             unseen: 0,
             unasked: 0,
             unparker,
@@ -153,8 +157,8 @@ impl Epoll {
             }
         }
         match side {
-            Side::Read => watch.reads.push_back(token),
-            Side::Write => watch.writes.push_back(token),
+            Side::Read => watch.reads.push(token),
+            Side::Write => watch.writes.push(token),
             Side::Poll => watch.polls.push(token),
         }
         self.waiting.insert(pending);
@@ -206,9 +210,9 @@ impl Epoll {
         pending.place = Place::Nowhere;
         let watch = self.interests.at(fd);
         match side {
-            Side::Read => watch.reads.retain(|waits| *waits != token),
-            Side::Write => watch.writes.retain(|waits| *waits != token),
-            Side::Poll => watch.polls.retain(|waits| *waits != token),
+            Side::Read => watch.reads.remove(token),
+            Side::Write => watch.writes.remove(token),
+            Side::Poll => watch.polls.remove(token),
         }
         self.pass_on_mode(token, fd);
         self.interests.let_go(fd);
@@ -223,7 +227,7 @@ impl Epoll {
         };
         let listener = *listener;
         let others = &self.interests.at(fd).reads;
-        match others.iter().find(|other| **other != token).and_then(|other| self.waiting.get(*other)) {
+        match others.iter().find(|other| *other != token).and_then(|other| self.waiting.get(other)) {
             Some(other) => other.restore = true,
             None => restore_blocking(listener),
         }
@@ -242,7 +246,7 @@ impl Epoll {
         let mut attempts = 0;
         loop {
             let watch = self.interests.at(fd);
-            let Some(&token) = watch.reads.front().filter(|_| !watch.drained) else { return };
+            let Some(token) = watch.reads.first().filter(|_| !watch.drained) else { return };
             let pending = self.waiting.get(token).expect("who waits is not over");
             let accepts = matches!(pending.request, Request::Accept { .. } | Request::AcceptMulti { .. });
             attempts += 1;
@@ -300,7 +304,7 @@ impl Epoll {
     fn write_on(&mut self, fd: RawFd) {
         for _ in 0..ATTEMPTS_MAX {
             let watch = self.interests.at(fd);
-            let Some(&token) = watch.writes.front().filter(|_| !watch.full) else { return };
+            let Some(token) = watch.writes.first().filter(|_| !watch.full) else { return };
             let pending = self.waiting.get(token).expect("who waits is not over");
             match attempt(pending, &mut self.groups) {
                 Attempt::Done(result) | Attempt::DoneShort(result) => self.end(token, result),
@@ -335,7 +339,8 @@ impl Epoll {
     /// Something happened to `fd`. Polls first: what they wait for may be gone when others have read.
     fn advance(&mut self, fd: RawFd) {
         if !self.interests.at(fd).polls.is_empty() {
-            for token in self.interests.at(fd).polls.clone() {
+            let polls: Vec<_> = self.interests.at(fd).polls.iter().collect();
+            for token in polls {
                 self.poll_on(fd, token);
             }
         }
@@ -360,17 +365,16 @@ impl Epoll {
     fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.unseen = 0;
         self.unasked = 0;
-        self.interests.wait(timeout).map_err(|failure| error::named("epoll_wait", "", failure))
+        let waited = self.interests.wait(timeout, &mut self.happened);
+        waited.map_err(|failure| error::named("epoll_wait", "", failure))
     }
 
-    /// Acts on the events that were collected.
+    /// Acts on some of the events that were collected.
     fn dispatch(&mut self) {
-        let mut happened = std::mem::take(&mut self.happened);
-        self.interests.happened(&mut happened);
-        for what in happened.drain(..) {
-            match what {
-                Happened::Descriptor(fd) => self.advance(fd),
-                Happened::Timer => {
+        for _ in 0..EVENTS_PER_TURN {
+            match self.happened.pop_front() {
+                Some(Happened::Descriptor(fd)) => self.advance(fd),
+                Some(Happened::Timer) => {
                     let Self { timers, waiting, done, .. } = self;
                     timers.fire(|token| {
                         if waiting.remove(token).is_some() {
@@ -379,10 +383,10 @@ impl Epoll {
                     });
                 }
                 // The park is over already; results of threads are collected in any case.
-                Happened::Unparked => {}
+                Some(Happened::Unparked) => {}
+                None => return,
             }
         }
-        self.happened = happened;
     }
 }
 
@@ -419,10 +423,12 @@ unsafe impl Backend for Epoll {
         }
         let has_results = !self.done.is_empty() || !self.again.is_empty();
         let mut looked = Ok(());
-        if has_results && self.unseen < UNSEEN_MAX && !self.interests.has_events() {
+        if !self.happened.is_empty() {
+            // There is enough to do.
+        } else if has_results && self.unseen < UNSEEN_MAX {
             // What ended at once is reported at once; the wait that follows sees the events.
             self.unseen += 1;
-        } else if !self.interests.has_events() {
+        } else {
             looked = self.look(if has_results { Some(Duration::ZERO) } else { timeout });
         }
         self.dispatch();
@@ -440,12 +446,12 @@ unsafe impl Backend for Epoll {
     }
 
     fn has_pending(&mut self) -> bool {
-        if !self.done.is_empty() || !self.again.is_empty() || self.interests.has_events() {
+        if !self.done.is_empty() || !self.again.is_empty() || !self.happened.is_empty() {
             return true;
         }
         self.unasked += 1;
         // Between looks the descriptor is readable for who waits for it; who runs on asks again.
-        self.unasked >= UNASKED_MAX && self.look(Some(Duration::ZERO)).is_ok() && self.interests.has_events()
+        self.unasked >= UNASKED_MAX && self.look(Some(Duration::ZERO)).is_ok() && !self.happened.is_empty()
     }
 
     fn unparker(&self) -> Unparker {
