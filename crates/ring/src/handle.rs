@@ -93,6 +93,11 @@ impl Handle {
         self.shared.stats()
     }
 
+    /// True if a turn that does not wait could achieve something; as [`Driver::has_pending`](crate::Driver::has_pending).
+    pub fn has_pending(&self) -> bool {
+        self.shared.has_pending()
+    }
+
     /// True once the driver shut down.
     pub fn is_closed(&self) -> bool {
         self.shared.is_closed()

@@ -1,0 +1,93 @@
+//! The end of objects: when neither a descriptor nor an operation refers to them.
+
+use super::endpoint::Phase;
+use super::objects::{Kind, ObjectId};
+use super::state::Kernel;
+
+impl Kernel {
+    /// Looks for descriptors that were closed, by whatever way.
+    pub(crate) fn sweep(&mut self) {
+        for id in self.objects.sweep() {
+            self.note(format_args!("descriptor of object {} is closed", id.0));
+            self.release_if_unused(id);
+        }
+    }
+
+    /// Ends an object to which nothing refers.
+    pub(crate) fn release_if_unused(&mut self, id: ObjectId) {
+        let Some(object) = self.objects.get_mut(id) else { return };
+        if object.is_open || !object.ops.is_empty() {
+            return;
+        }
+        match &mut object.kind {
+            Kind::Socket(_) => self.release_socket(id),
+            Kind::Pipe(end) => {
+                end.close();
+                let other = end.other;
+                self.objects.remove(id);
+                if let Some(other) = other {
+                    self.wake(other);
+                }
+            }
+            Kind::File(_) | Kind::Ring(_) => {
+                self.objects.remove(id);
+            }
+        }
+    }
+
+    /// As `tcp_close`: unread bytes make it a reset; otherwise what was written still goes out.
+    fn release_socket(&mut self, id: ObjectId) {
+        if self.is_waiting(id) {
+            return;
+        }
+        let Some(endpoint) = self.objects.endpoint_mut(id) else { return };
+        match &mut endpoint.phase {
+            Phase::Fresh | Phase::Dead => {
+                self.objects.remove(id);
+            }
+            Phase::Listening { queue, .. } => {
+                let waiting: Vec<_> = queue.drain(..).collect();
+                self.objects.remove(id);
+                for child in waiting {
+                    self.abort(child);
+                    self.objects.remove(child);
+                }
+            }
+            Phase::Connecting { .. } => {
+                let child = endpoint.peer;
+                self.objects.remove(id);
+                self.drop_handshake(child);
+            }
+            Phase::Handshake { .. } => {}
+            Phase::Connected => self.close_connection(id),
+        }
+    }
+
+    /// Whether a connection waits to be accepted, reset or not: then its listener holds it.
+    fn is_waiting(&self, child: ObjectId) -> bool {
+        if !self.objects.endpoint(child).is_some_and(|endpoint| endpoint.is_child && !endpoint.is_closed) {
+            return false;
+        }
+        let holds = |phase: &Phase| matches!(phase, Phase::Listening { queue, .. } if queue.contains(&child));
+        self.objects.sockets().any(|(_, endpoint)| holds(&endpoint.phase))
+    }
+
+    fn close_connection(&mut self, id: ObjectId) {
+        let Some(endpoint) = self.objects.endpoint_mut(id) else { return };
+        if !endpoint.is_closed {
+            endpoint.is_closed = true;
+            if !endpoint.inbox.is_empty() {
+                self.note(format_args!("socket {} is closed with unread bytes: a reset", id.0));
+                self.abort(id);
+                self.objects.remove(id);
+                return;
+            }
+            endpoint.write_shut = true;
+            return self.pump(id);
+        }
+        // Both ends are told: nothing keeps it.
+        if endpoint.fin_sent && endpoint.wire.is_empty() && endpoint.fin_received {
+            self.objects.remove(id);
+        }
+    }
+}
