@@ -131,8 +131,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             latency: (Duration::from_micros(100), Duration::from_millis(2)),
-            send_buffer: (64, 256 * 1024),
-            receive_buffer: (64, 256 * 1024),
+            // The least is Linux's own (`SOCK_MIN_SNDBUF`, `SOCK_MIN_RCVBUF`): with less, programs that are
+            // right would wait for ever.
+            send_buffer: (4608, 256 * 1024),
+            receive_buffer: (2304, 256 * 1024),
             faults: Faults::default(),
             time_max: Duration::from_secs(24 * 3600),
         }

@@ -52,10 +52,7 @@ async fn echo_on_one_host() {
 
 #[test]
 fn an_unchanged_echo_server_and_its_clients_run_under_every_seed() {
-    for seed in 0..200 {
-        let ((), report) = run(seed, echo_on_one_host);
-        assert_eq!((report.leaked, report.descriptors), (0, 0), "seed {seed}");
-    }
+    coronet_sim::test("echo::an_unchanged_echo_server_and_its_clients_run_under_every_seed", 200, echo_on_one_host);
 }
 
 #[test]
@@ -71,4 +68,12 @@ fn the_tape_that_a_run_drew_is_that_run() {
     let again = Sim::builder(0).tape(coronet_sim::Tape::from_entries(first.tape.clone())).build();
     again.block_on(echo_on_one_host());
     assert_eq!(again.report(), first);
+}
+
+#[test]
+fn a_run_leaves_no_operation_and_no_descriptor() {
+    for seed in 0..50 {
+        let ((), report) = run(seed, echo_on_one_host);
+        assert_eq!((report.leaked, report.descriptors), (0, 0), "seed {seed}");
+    }
 }
