@@ -78,6 +78,12 @@ pub mod signal {
     pub use coronet_exec::signal::*;
 }
 
+/// The simulated kernel: what `#[coronet::test(sim)]` runs in, and how a test steers it.
+#[cfg(feature = "sim")]
+pub mod sim {
+    pub use coronet_sim::*;
+}
+
 /// The driver of this thread, for code that brings operations of its own.
 pub mod ring {
     pub use coronet_io::context::{Context, current, try_current};

@@ -44,7 +44,10 @@ pub(crate) fn test(options: TokenStream, item: TokenStream) -> TokenStream {
             return quote!(#error #stub);
         }
         let attribute = quote!(#[::core::prelude::v1::test]);
-        wrap(&function, &attribute, &run(&options.facade, &function))
+        match options.seeds {
+            Some(seeds) => simulate(&function, &attribute, &options.facade, seeds),
+            None => wrap(&function, &attribute, &run(&options.facade, &function)),
+        }
     })
 }
 
@@ -77,6 +80,24 @@ fn with_function<O>(
 fn run(facade: &Path, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
     quote!(#facade::run(#name()))
+}
+
+/// A plain function that starts the async one once for each seed, and judges what it returns.
+fn simulate(function: &ItemFn, attribute: &TokenStream, facade: &Path, seeds: u64) -> TokenStream {
+    let ItemFn { attrs, vis, sig, block } = function;
+    let (name, output) = (&sig.ident, &sig.output);
+    quote! {
+        #attribute
+        #(#attrs)*
+        #vis fn #name() {
+            async fn #name() #output #block
+            #facade::sim::test(
+                ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)),
+                #seeds,
+                #name,
+            );
+        }
+    }
 }
 
 /// A plain function around the async one. The attributes and the visibility of the

@@ -50,8 +50,9 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 /// # Options
 ///
 /// - `crate = "path"` names the facade, as for [`macro@main`].
-/// - `sim` and `seeds` are reserved for the simulated kernel, and are an error in
-///   this version.
+/// - `sim` runs the test in the simulated kernel instead, under 100 seeds; `seeds = N`
+///   says how many. A failure prints its seed, and `CORONET_SEED=…` runs that one
+///   again. The facade needs its feature `sim`.
 #[proc_macro_attribute]
 pub fn test(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::test(options.into(), item.into()).into()

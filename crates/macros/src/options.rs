@@ -10,6 +10,9 @@ use syn::{Error, Expr, ExprLit, Lit, Meta, MetaNameValue, Path, Result, Token};
 
 use crate::signature::combined;
 
+/// Seeds of a simulated test that names no number: a second or two for a small server.
+const SEEDS: u64 = 100;
+
 /// How many cores `#[coronet::main(cores = ...)]` asks for.
 pub(crate) enum CoreCount {
     /// As many as the process may use.
@@ -28,6 +31,8 @@ pub(crate) struct MainOptions {
 
 /// Options of `#[coronet::test]`.
 pub(crate) struct TestOptions {
+    /// Under how many seeds of the simulated kernel; `None`: on the real one.
+    pub(crate) seeds: Option<u64>,
     /// Path of the facade crate.
     pub(crate) facade: Path,
 }
@@ -55,22 +60,36 @@ impl MainOptions {
 
 impl TestOptions {
     pub(crate) fn parse(tokens: TokenStream) -> Result<TestOptions> {
-        let mut facade = None;
+        let (mut is_simulated, mut seeds, mut facade) = (false, None, None);
         each_option(tokens, |option| {
-            if option.path().is_ident("crate") {
+            if option.path().is_ident("sim") {
+                let Meta::Path(_) = option else {
+                    let message = "`sim` takes no value: write `sim, seeds = 100`";
+                    return Err(Error::new_spanned(option, message));
+                };
+                is_simulated = true;
+            } else if option.path().is_ident("seeds") {
+                seeds = Some((seed_count(option)?, option.path().clone()));
+            } else if option.path().is_ident("crate") {
                 facade = Some(path_of_facade(option)?);
-                return Ok(());
+            } else {
+                let message = format!(
+                    "unknown option `{}`; `#[coronet::test]` knows `sim`, `seeds` and `crate`",
+                    name_of(option)
+                );
+                return Err(Error::new_spanned(option.path(), message));
             }
-            let name = name_of(option);
-            let message = match name.as_str() {
-                "sim" | "seeds" => {
-                    format!("`{name}` is reserved: the simulated kernel is not part of this version")
-                }
-                _ => format!("unknown option `{name}`; `#[coronet::test]` knows `crate`"),
-            };
-            Err(Error::new_spanned(option.path(), message))
+            Ok(())
         })?;
-        Ok(TestOptions { facade: facade.unwrap_or_else(default_facade) })
+        let seeds = match (is_simulated, seeds) {
+            (true, seeds) => Some(seeds.map_or(SEEDS, |(count, _)| count)),
+            (false, None) => None,
+            (false, Some((_, path))) => {
+                let message = "`seeds` are those of the simulated kernel: write `sim, seeds = ...`";
+                return Err(Error::new_spanned(path, message));
+            }
+        };
+        Ok(TestOptions { seeds, facade: facade.unwrap_or_else(default_facade) })
     }
 }
 
@@ -119,6 +138,17 @@ fn core_count(option: &Meta) -> Result<CoreCount> {
             let message = format!("a number needs no quotes: write `cores = {}`", text.value());
             Err(Error::new_spanned(text, message))
         }
+        other => Err(Error::new_spanned(other, EXPECTED)),
+    }
+}
+
+fn seed_count(option: &Meta) -> Result<u64> {
+    const EXPECTED: &str = "expected a number of seeds, at least 1, as in `seeds = 100`";
+    match literal(option, EXPECTED)? {
+        Lit::Int(number) => match number.base10_parse::<u64>() {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(Error::new_spanned(number, EXPECTED)),
+        },
         other => Err(Error::new_spanned(other, EXPECTED)),
     }
 }

@@ -52,7 +52,11 @@ async fn echo_on_one_host() {
 
 #[test]
 fn an_unchanged_echo_server_and_its_clients_run_under_every_seed() {
-    coronet_sim::test("echo::an_unchanged_echo_server_and_its_clients_run_under_every_seed", 200, echo_on_one_host);
+    coronet_sim::test(
+        "echo::an_unchanged_echo_server_and_its_clients_run_under_every_seed",
+        200,
+        echo_on_one_host,
+    );
 }
 
 #[test]

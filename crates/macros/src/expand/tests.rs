@@ -103,6 +103,27 @@ fn it_works() -> Result<(), Error> {
     assert_eq!(formatted(super::test(quote!(), item)), expected);
 }
 
+#[test]
+fn a_simulated_test_hands_the_function_over_with_its_name_and_seeds() {
+    let item = quote! {
+        async fn it_works() -> Result<(), Error> { Ok(()) }
+    };
+    let expected = "\
+#[::core::prelude::v1::test]
+fn it_works() {
+    async fn it_works() -> Result<(), Error> {
+        Ok(())
+    }
+    ::coronet::sim::test(
+        ::core::concat!(::core::module_path!(), \"::\", ::core::stringify!(it_works)),
+        7u64,
+        it_works,
+    );
+}
+";
+    assert_eq!(formatted(super::test(quote!(sim, seeds = 7), item)), expected);
+}
+
 /// The trap: without the stub the compiler reports a missing `main` as well.
 #[test]
 fn an_error_leaves_an_empty_function_of_the_same_name() {
