@@ -18,7 +18,7 @@ use crate::backend::SimBackend;
 use crate::kernel::{HostId, Kernel};
 
 /// How long the end of a host may wait for its operations, in simulated time.
-const DRAIN_MAX: Duration = Duration::from_secs(60);
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(60);
 
 /// What a host does when it starts.
 pub(crate) type Boot = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>>;

@@ -2,12 +2,18 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use coronet_ring::Driver;
+
+use crate::backend::SimBackend;
 use crate::context;
 use crate::faults::Settings;
 use crate::kernel::Kernel;
+use crate::machine::DRAIN_MAX;
 use crate::tape::Tape;
 use crate::world::World;
 
@@ -103,6 +109,34 @@ impl Sim {
         }
         let output = output.borrow_mut().take();
         output.expect("the run is over when the output is there")
+    }
+
+    /// A driver on a host of its own, to be turned by hand: for suites that run the same operations
+    /// on several kernels. Its turns let simulated time pass; one that would wait for ever is an error.
+    ///
+    /// Sockets are made by the [`System`](coronet_ring::System) of its handle.
+    ///
+    /// # Errors
+    /// If the process has no descriptor left.
+    ///
+    /// # Panics
+    /// If the simulation has a host of that name.
+    pub fn driver(&self, name: &str) -> io::Result<Driver> {
+        let host = self.world.add(name);
+        let backend = SimBackend::new(&self.world.kernel, host)?;
+        Ok(Driver::with_backend(Box::new(backend), DRAIN_MAX))
+    }
+
+    /// A pipe on the host of that name: the reading and the writing end. For drivers turned by hand.
+    ///
+    /// # Errors
+    /// Those of `pipe(2)`.
+    ///
+    /// # Panics
+    /// If the simulation has no host of that name.
+    pub fn pipe(&self, name: &str) -> io::Result<(OwnedFd, OwnedFd)> {
+        let host = self.world.by_name(name);
+        self.world.kernel.borrow_mut().pipe(host)
     }
 
     /// What became of it so far.

@@ -69,9 +69,11 @@ impl Kernel {
         batch: &mut Batch,
     ) -> io::Result<()> {
         self.sweep();
-        self.consume(id);
+        let consumed_all = self.consume(id);
         self.run_due();
-        if self.collect(id, batch) > 0 || was_unparked || timeout == Some(Duration::ZERO) {
+        // Who submits a part only does not wait, as on Linux.
+        let may_wait = consumed_all && !was_unparked && timeout != Some(Duration::ZERO);
+        if self.collect(id, batch) > 0 || !may_wait {
             return Ok(());
         }
         if self.tape.chance(self.faults.interrupts) {
@@ -104,8 +106,8 @@ impl Kernel {
         self.clock.advance_to(Instant::from_nanos(ns));
     }
 
-    /// Takes entries out of a queue, in order: all of them, or some.
-    fn consume(&mut self, id: RingId) {
+    /// Takes entries out of a queue, in order: all of them (then it says so), or some.
+    fn consume(&mut self, id: RingId) -> bool {
         let ring = self.work.rings.get_mut(&id).expect("a ring that is open");
         ring.enters += 1;
         let waiting = ring.queue.len();
@@ -122,6 +124,7 @@ impl Kernel {
                 None => break,
             }
         }
+        count == waiting
     }
 
     /// The kernel looks at an entry for the first time.

@@ -278,7 +278,7 @@ impl Kernel {
         let Some(endpoint) = self.objects.endpoint_mut(id).filter(|endpoint| !refuses(endpoint)) else {
             // Nobody is there who wants it: the host answers with a reset.
             if matches!(segment, Segment::Data(_)) {
-                self.schedule(Duration::ZERO, Event::Reset(sender));
+                self.answer_reset(id, sender);
             }
             return;
         };
@@ -289,6 +289,18 @@ impl Kernel {
         }
         self.wake(id);
         self.release_if_unused(id);
+    }
+
+    /// A reset from where `id` is or was. It does not overtake what that side had sent: one that is
+    /// ahead of its place in the stream is not believed.
+    fn answer_reset(&mut self, id: ObjectId, to: ObjectId) {
+        let Some(host) = self.host_of(to) else { return };
+        let from = self.host_of(id).unwrap_or(host);
+        let latency = self.latency(from, host);
+        let behind = self.objects.endpoint(id).and_then(|endpoint| endpoint.wire.back().map(|(at, _)| *at));
+        let behind =
+            behind.map_or(Duration::ZERO, |at| at.saturating_sub(self.now()) + Duration::from_nanos(1));
+        self.schedule(latency.max(behind), Event::Reset(to));
     }
 
     /// The handshake is over: the connection waits to be accepted.
