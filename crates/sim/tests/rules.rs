@@ -76,7 +76,7 @@ fn a_receive_gives_any_part_and_with_waitall_all_unless_the_stream_ends() {
 fn a_cancel_of_a_receive_wins_loses_and_ties() {
     let ends = outcomes(|driver| {
         let (client, server) = pair(driver);
-        let mut recv = driver.handle().submit(op::Recv::new(server, Vec::with_capacity(4), 0));
+        let recv = driver.handle().submit(op::Recv::new(server, Vec::with_capacity(4), 0));
         let send = driver.handle().submit(op::Send::new(client, &b"data"[..], libc::MSG_WAITALL));
         for _ in 0..2 {
             driver.turn(Some(Duration::ZERO)).expect("it goes on");
@@ -98,8 +98,7 @@ fn a_cancel_of_a_receive_wins_loses_and_ties() {
 fn a_cancelled_waitall_receive_reports_the_bytes_it_has() {
     let ends = outcomes(|driver| {
         let (client, server) = pair(driver);
-        let mut recv =
-            driver.handle().submit(op::Recv::new(server, Vec::with_capacity(8), libc::MSG_WAITALL));
+        let recv = driver.handle().submit(op::Recv::new(server, Vec::with_capacity(8), libc::MSG_WAITALL));
         send(driver, &client, b"123", libc::MSG_WAITALL);
         pass(driver, Duration::from_secs(1));
         recv.request_cancel();
@@ -249,7 +248,7 @@ fn closing_with_unread_bytes_is_a_reset_and_without_is_an_end() {
 fn a_plain_drop_closes_only_when_no_operation_holds_the_socket() {
     let ends = outcomes(|driver| {
         let (client, server) = pair(driver);
-        let mut held = driver.handle().submit(op::Recv::new(server, Vec::with_capacity(4), 0));
+        let held = driver.handle().submit(op::Recv::new(server, Vec::with_capacity(4), 0));
         pass(driver, Duration::from_secs(1));
         // The operation has the only descriptor: the peer sees no end as long as it lives.
         let mut end = driver.handle().submit(op::Recv::new(client, Vec::with_capacity(4), 0));

@@ -149,11 +149,12 @@ impl Kernel {
 
     pub(crate) fn shutdown(&mut self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
         let (id, endpoint) = self.socket_mut(fd)?;
+        // Noted also where it is refused.
+        endpoint.read_shut |= matches!(how, Shutdown::Read | Shutdown::Both);
+        endpoint.write_shut |= matches!(how, Shutdown::Write | Shutdown::Both);
         if !matches!(endpoint.phase, Phase::Connected) {
             return failed(libc::ENOTCONN);
         }
-        endpoint.read_shut |= matches!(how, Shutdown::Read | Shutdown::Both);
-        endpoint.write_shut |= matches!(how, Shutdown::Write | Shutdown::Both);
         self.note(format_args!("socket {} is shut down: {how:?}", id.0));
         self.pump(id);
         self.wake(id);

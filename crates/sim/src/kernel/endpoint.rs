@@ -130,6 +130,7 @@ impl Endpoint {
             }
             Phase::Connected | Phase::Handshake { .. } | Phase::Connecting { .. } => Readable::NotYet,
             Phase::Dead => Readable::End,
+            Phase::Fresh if self.read_shut => Readable::End,
             Phase::Fresh | Phase::Listening { .. } => Readable::Error(libc::ENOTCONN),
         }
     }

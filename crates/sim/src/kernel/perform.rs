@@ -221,13 +221,12 @@ impl Kernel {
             Ok(found) => found,
             Err(outcome) => return outcome,
         };
-        if len == 0 {
-            return Outcome::result(0);
-        }
         let readable = endpoint.readable();
         let waits_for_all = flags & libc::MSG_WAITALL != 0;
         let peeks = flags & libc::MSG_PEEK != 0;
         match readable {
+            // Waits for bytes all the same, and takes none.
+            Readable::Bytes(_) if len == 0 => Outcome::result(0),
             Readable::Bytes(ready) => {
                 let most = ready.min(len - op.progress);
                 let count = self.count(most);
@@ -249,8 +248,11 @@ impl Kernel {
                 Outcome::Done(op.progress as i32, rest, None)
             }
             Readable::End => Outcome::result(op.progress as i32),
-            Readable::Error(_) if op.progress > 0 => Outcome::result(op.progress as i32),
-            Readable::Error(errno) => Outcome::result(endpoint.report(errno)),
+            Readable::Error(errno) => {
+                // The bytes are the answer, and the error is used up all the same.
+                let failed = endpoint.report(errno);
+                Outcome::result(if op.progress > 0 { op.progress as i32 } else { failed })
+            }
             Readable::NotYet if flags & libc::MSG_DONTWAIT != 0 && op.progress == 0 => {
                 Outcome::failed(libc::EAGAIN)
             }
