@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::sim::Sim;
+use crate::sim::{Report, Sim};
 
 /// The variable that names the one seed to run.
 const SEED_VARIABLE: &str = "CORONET_SEED";
@@ -30,7 +30,7 @@ impl<E: std::fmt::Debug> Verdict for Result<(), E> {
 /// `CORONET_SEED` names, with its trace printed. `name` is the path of the test.
 ///
 /// # Panics
-/// With the first failure, after saying by which seed it is found again. Also if the first seed takes
+/// With the first failure (an operation or a descriptor that is left over is one), after saying by which seed it is found again. Also if the first seed takes
 /// two different ways when it is run twice: then something in `body` is not simulated.
 #[track_caller]
 pub fn test<F>(name: &str, seeds: u64, body: impl Fn() -> F)
@@ -62,6 +62,12 @@ where
         if let Some(failure) = sim.block_on(body()).failure() {
             panic!("{failure}");
         }
+        let Report { leaked, descriptors, .. } = sim.report();
+        assert_eq!(leaked, 0, "operations were not over when their host ended: a cancel was lost");
+        assert_eq!(
+            descriptors, 0,
+            "descriptors were left open: their owner was forgotten, or there was none"
+        );
     }));
     let report = sim.report();
     if let Err(panic) = result {

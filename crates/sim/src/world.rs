@@ -12,7 +12,9 @@ use crate::kernel::{HostId, Kernel};
 use crate::machine::{Boot, Machine};
 
 /// Rounds without a step of the clock after which tasks are said to run in circles.
-const ROUNDS_MAX: u64 = 1_000_000;
+const ROUNDS_MAX: u64 = 100_000;
+/// Steps of the clock after which a run is said to get nowhere: half a minute of real time or so.
+const STEPS_MAX: u64 = 3_000_000;
 
 /// Something that a task asked for, and that happens between two turns.
 enum Order {
@@ -36,6 +38,7 @@ pub(crate) enum Stuck {
     Deadlock,
     Circles,
     TooLong(Duration),
+    TooManySteps,
 }
 
 impl fmt::Display for Stuck {
@@ -43,6 +46,7 @@ impl fmt::Display for Stuck {
         match self {
             Self::Deadlock => f.write_str("every task waits, and nothing is on its way that could wake one"),
             Self::Circles => f.write_str("tasks run in circles: no time passes between their turns"),
+            Self::TooManySteps => write!(f, "it is not over after {STEPS_MAX} steps of the clock"),
             Self::TooLong(time) => write!(f, "it is not over after {time:?} of simulated time"),
         }
     }
@@ -149,7 +153,7 @@ impl World {
 
     /// Lets the hosts run in turn until `is_over` says so.
     pub(crate) fn run(&self, mut is_over: impl FnMut() -> bool) -> Result<(), Stuck> {
-        let mut rounds = 0;
+        let (mut rounds, mut steps) = (0, 0);
         loop {
             self.carry_out_orders();
             let is_busy = self.round();
@@ -165,7 +169,10 @@ impl World {
                 }
                 continue;
             }
-            rounds = 0;
+            (rounds, steps) = (0, steps + 1);
+            if steps > STEPS_MAX {
+                return Err(Stuck::TooManySteps);
+            }
             self.step_clock()?;
         }
     }

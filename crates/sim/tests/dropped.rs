@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use coronet_exec::time::{sleep, timeout};
 use coronet_io::net::{Shutdown, TcpListener, TcpStream};
+use coronet_io::{context, op};
 
 const SEEDS: u64 = 300;
 const BYTES: usize = 20_000;
@@ -123,4 +124,48 @@ async fn impatient_writer() {
 #[test]
 fn a_write_that_is_dropped_is_sent_whole_and_in_order() {
     coronet_sim::test("dropped::a_write_that_is_dropped_is_sent_whole_and_in_order", SEEDS, impatient_writer);
+}
+
+/// The trap: the last completion of an accept that nobody waits for may carry a connection.
+async fn listener_dropped_among_clients() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let clients: Vec<_> = (0..10)
+        .map(|_| {
+            coronet_exec::spawn(async move {
+                if let Ok(stream) = TcpStream::connect(address).await {
+                    // The end or a reset, but not silence.
+                    let _ = timeout(Duration::from_secs(60), stream.recv()).await.expect("told of the end");
+                }
+            })
+        })
+        .collect();
+    let (first, _) = listener.accept().await.expect("a client");
+    drop((listener, first));
+    for client in clients {
+        client.await.expect("no panic");
+    }
+}
+
+#[test]
+fn a_listener_that_is_dropped_leaves_no_client_without_an_end() {
+    let name = "dropped::a_listener_that_is_dropped_leaves_no_client_without_an_end";
+    coronet_sim::test(name, SEEDS, listener_dropped_among_clients);
+}
+
+/// The trap: cancels that find the queue full.
+async fn a_crowd_of_dropped_operations() {
+    let context = context::current();
+    let timers: Vec<_> =
+        (0..100).map(|_| context.handle().submit(op::Timeout::new(Duration::from_secs(3600)))).collect();
+    sleep(Duration::from_millis(1)).await;
+    drop(timers);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(context.handle().stats().in_flight, 0);
+}
+
+#[test]
+fn a_cancel_that_finds_the_queue_full_is_not_lost() {
+    let name = "dropped::a_cancel_that_finds_the_queue_full_is_not_lost";
+    coronet_sim::test(name, SEEDS, a_crowd_of_dropped_operations);
 }
