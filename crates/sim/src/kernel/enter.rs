@@ -71,8 +71,10 @@ impl Kernel {
         self.sweep();
         let consumed_all = self.consume(id);
         self.run_due();
+        let ring = self.work.rings.get_mut(&id).expect("a ring that is open");
+        let is_poked = std::mem::take(&mut ring.is_poked);
         // Who submits a part only does not wait, as on Linux.
-        let may_wait = consumed_all && !was_unparked && timeout != Some(Duration::ZERO);
+        let may_wait = consumed_all && !was_unparked && !is_poked && timeout != Some(Duration::ZERO);
         if self.collect(id, batch) > 0 || !may_wait {
             return Ok(());
         }
