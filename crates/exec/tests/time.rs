@@ -14,7 +14,7 @@ use std::{
 
 use common::{executor, virtual_executor};
 use coronet_exec::{
-    spawn, stats, tasks,
+    Clock, Config, Executor, ThreadPark, VirtualClock, spawn, stats, tasks,
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at},
 };
 
@@ -151,4 +151,37 @@ fn a_sleep_that_moves_to_another_task_wakes_that_one() {
         assert!(timeout(Duration::from_millis(1), &mut moved).await.is_err());
         spawn(moved).await.unwrap();
     });
+}
+
+/// The trap: a turn must neither sleep nor leave its core behind as the thread's current one.
+#[test]
+fn executors_that_are_turned_share_a_thread_and_a_clock() {
+    let clock = VirtualClock::new();
+    let executor = || {
+        let mut config = Config::default();
+        config.clock = Clock::Virtual(clock.clone());
+        config.blocking_here = true;
+        Executor::new(Box::new(ThreadPark::new()), config)
+    };
+    let executors = [executor(), executor()];
+    let order = Rc::new(RefCell::new(Vec::new()));
+    for (name, executor) in ["one", "other"].into_iter().zip(&executors) {
+        let order = order.clone();
+        executor.spawn(async move {
+            sleep(Duration::from_secs(if name == "one" { 2 } else { 1 })).await;
+            let here = std::thread::current().id();
+            let there = tasks::spawn_blocking(|| std::thread::current().id()).await;
+            assert_eq!(there.expect("no panic"), here, "a blocking call runs at once");
+            order.borrow_mut().push(name);
+        });
+    }
+    while order.borrow().len() < 2 {
+        let is_busy = executors.iter().fold(false, |busy, executor| executor.turn() || busy);
+        assert!(!Executor::is_running_here());
+        if !is_busy {
+            let next = executors.iter().filter_map(Executor::next_timer).min();
+            clock.advance_to(next.expect("somebody sleeps"));
+        }
+    }
+    assert_eq!(*order.borrow(), ["other", "one"]);
 }
