@@ -36,7 +36,7 @@ async fn answer(stream: TcpStream, echo: Echo) -> io::Result<()> {
                 // The bug: without `MSG_WAITALL` the kernel may take a part only, and says so in the
                 // count. With an empty send buffer and a few thousand bytes it nearly never does.
                 let send = op::Send::new(socket.clone(), bytes, 0);
-                let (count, _bytes) = ring::current().handle().submit(send).await;
+                let count = ring::current().handle().submit(send).await.result;
                 count?;
             }
         }

@@ -177,6 +177,10 @@ impl System for SimSystem {
         self.kernel.borrow().nodelay(socket)
     }
 
+    fn has_waiting(&self, listener: BorrowedFd<'_>) -> bool {
+        self.kernel.borrow().has_waiting(listener)
+    }
+
     fn look_up(&self, name: &str) -> Option<io::Result<Vec<SocketAddr>>> {
         let found = self.kernel.borrow().network.look_up(self.host, name);
         Some(found.ok_or_else(|| {

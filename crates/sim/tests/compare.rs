@@ -44,7 +44,7 @@ fn compare<T: Ord + std::fmt::Debug>(script: impl Fn(&Driver) -> T) {
 
 fn send(driver: &Driver, socket: &SharedFd, bytes: &'static [u8]) -> i32 {
     let send = op::Send::new(socket.clone(), bytes, libc::MSG_WAITALL);
-    number(wait(driver, driver.handle().submit(send)).0)
+    number(wait(driver, driver.handle().submit(send)).result)
 }
 
 fn recv(driver: &Driver, socket: &SharedFd, flags: i32) -> (i32, Vec<u8>) {

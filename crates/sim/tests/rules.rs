@@ -30,7 +30,7 @@ fn outcomes<T: Ord>(mut script: impl FnMut(&Driver) -> T) -> BTreeSet<T> {
 }
 
 fn send(driver: &Driver, socket: &SharedFd, bytes: &'static [u8], flags: i32) -> i32 {
-    number(wait(driver, driver.handle().submit(op::Send::new(socket.clone(), bytes, flags))).0)
+    number(wait(driver, driver.handle().submit(op::Send::new(socket.clone(), bytes, flags))).result)
 }
 
 fn recv(driver: &Driver, socket: &SharedFd, len: usize, flags: i32) -> (i32, Vec<u8>) {
@@ -83,7 +83,7 @@ fn a_cancel_of_a_receive_wins_loses_and_ties() {
         }
         recv.request_cancel();
         let (result, bytes) = wait(driver, recv);
-        wait(driver, send).0.expect("sent");
+        wait(driver, send).result.expect("sent");
         (number(result), bytes.len())
     });
     assert!(ends.contains(&(-libc::ECANCELED, 0)), "{ends:?}");

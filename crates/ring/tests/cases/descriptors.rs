@@ -53,7 +53,7 @@ impl Op for Whole {
     fn request(&mut self) -> Request<'_> {
         let (socket, flags) = (self.socket.as_fd(), libc::MSG_WAITALL);
         if self.sends {
-            Request::Send { socket, from: Span::new(&self.bytes), flags }
+            Request::Send { socket: socket.into(), from: Span::new(&self.bytes), flags }
         } else {
             Request::Recv { socket, into: SpanMut::over(&mut self.bytes), flags }
         }

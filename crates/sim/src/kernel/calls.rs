@@ -172,12 +172,20 @@ impl Kernel {
                 endpoint.user_timeout = Some(limit).filter(|limit| !limit.is_zero());
                 self.schedule(limit, Event::UserTimeout(id));
             }
+            // Any other span makes close(2) wait, which nobody here does.
+            SocketOption::Linger(linger) => endpoint.resets_on_close = linger == Some(Duration::ZERO),
         }
         Ok(())
     }
 
     pub(crate) fn nodelay(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
         self.socket_of(fd).map(|(_, _, endpoint)| endpoint.nodelay)
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub(crate) fn has_waiting(&self, fd: BorrowedFd<'_>) -> bool {
+        let waits = |endpoint: &Endpoint| matches!(&endpoint.phase, Phase::Listening { queue, .. } if !queue.is_empty());
+        self.socket_of(fd).is_ok_and(|(_, _, endpoint)| waits(endpoint))
     }
 
     /// A file of a host's disk, made if it is not there.

@@ -69,6 +69,8 @@ pub(crate) struct Endpoint {
     pub(crate) nodelay: bool,
     pub(crate) reuse_port: bool,
     pub(crate) user_timeout: Option<Duration>,
+    /// `SO_LINGER` of zero: closing resets the connection.
+    pub(crate) resets_on_close: bool,
 }
 
 /// What a socket answers to somebody who wants bytes.
@@ -113,6 +115,7 @@ impl Endpoint {
             nodelay: false,
             reuse_port: false,
             user_timeout: None,
+            resets_on_close: false,
         }
     }
 

@@ -134,8 +134,7 @@ impl Kernel {
         let Some(op) = self.work.ops.get(&id) else { return };
         let (word, token, ring) = (name(&op.request), op.token, op.ring);
         let object = target(&op.request).map(|fd| self.objects.find(fd));
-        let after =
-            if let Request::Timeout { after } = &op.request { Some(Duration::from(*after)) } else { None };
+        let after = if let Request::Timeout { after } = &op.request { Some(after.duration()) } else { None };
         let number = object.flatten().map_or(0, |object| object.0);
         self.note(format_args!("ring {} starts {token:?}: {word} on {number}", ring.0));
         let due = after.map(|after| self.now().saturating_add(after));

@@ -15,9 +15,8 @@ pub(crate) fn target<'a>(request: &Request<'a>) -> Option<BorrowedFd<'a>> {
         Request::Accept { listener } | Request::AcceptMulti { listener } => Some(*listener),
         Request::Connect { socket, .. }
         | Request::Recv { socket, .. }
-        | Request::RecvMulti { socket, .. }
-        | Request::Send { socket, .. }
-        | Request::SendMessage { socket, .. } => Some(*socket),
+        | Request::RecvMulti { socket, .. } => Some(*socket),
+        Request::Send { socket, .. } | Request::SendMessage { socket, .. } => Some(socket.fd()),
         Request::Poll { fd, .. } | Request::PollMulti { fd, .. } => Some(*fd),
         Request::MsgRing { ring, .. } => Some(*ring),
         Request::Read { file, .. } | Request::Write { file, .. } => Some(*file),

@@ -76,8 +76,11 @@ impl Kernel {
         let Some(endpoint) = self.objects.endpoint_mut(id) else { return };
         if !endpoint.is_closed {
             endpoint.is_closed = true;
-            if !endpoint.inbox.is_empty() {
-                self.note(format_args!("socket {} is closed with unread bytes: a reset", id.0));
+            if !endpoint.inbox.is_empty() || endpoint.resets_on_close {
+                self.note(format_args!(
+                    "socket {} is closed with unread bytes, or to be reset: a reset",
+                    id.0
+                ));
                 self.abort(id);
                 self.objects.remove(id);
                 return;
