@@ -41,8 +41,8 @@ use crate::token::Token;
 
 /// Results that there is room for from the start.
 const RESULTS_MIN: usize = 256;
-/// Events that one turn acts on; the others are next. Between a receive and the answer to it lie so many other
-/// sockets, whose state would drive its own out of the cache (docs/BENCHMARKS.md).
+/// Events that one turn acts on; the others are next. So the first answers leave before the last of many
+/// receives is made. From 1 to 32 no difference in CPU was measured.
 const EVENTS_PER_TURN: usize = 8;
 /// Attempts for one descriptor per turn: a peer that sends without end must not hold the core.
 const ATTEMPTS_MAX: usize = 32;
