@@ -20,15 +20,33 @@ const RACES: usize = 10_000;
 /// Each side has to win that often, or the race proves nothing.
 const WINS_MIN: usize = 300;
 
-#[derive(Default)]
 struct Score {
     in_time: usize,
     too_late: usize,
+    /// The longest limit of a race now, in microseconds: the side that loses gets better odds, so that
+    /// races are close on a fast machine and on a loaded one.
+    limit_us: u64,
+}
+
+impl Default for Score {
+    fn default() -> Self {
+        Self { in_time: 0, too_late: 0, limit_us: 50 }
+    }
 }
 
 impl Score {
+    /// The limit of the next race: zero every eighth time.
+    fn limit(&self, sequence: &mut Sequence) -> Duration {
+        if sequence.below(8) == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(sequence.below(self.limit_us + 1))
+    }
+
     fn note(&mut self, in_time: bool) {
         *if in_time { &mut self.in_time } else { &mut self.too_late } += 1;
+        self.limit_us =
+            if in_time { self.limit_us - self.limit_us / 16 } else { self.limit_us + 1 }.clamp(16, 2000);
     }
 
     fn races(&self) -> usize {
@@ -67,7 +85,7 @@ fn every_client_is_served_though_most_accepts_are_dropped() {
         let served = Rc::new(Cell::new(0));
         let (mut score, mut sequence) = (Score::default(), Sequence::new(1));
         while score.races() < RACES || served.get() < CLIENTS * CONNECTIONS {
-            let accepted = timeout(sequence.limit(), listener.accept()).await;
+            let accepted = timeout(score.limit(&mut sequence), listener.accept()).await;
             score.note(accepted.is_ok());
             if let Ok(accepted) = accepted {
                 let (stream, _) = accepted.unwrap();
@@ -114,7 +132,7 @@ async fn race_reads(
     let (mut score, mut position) = (Score::default(), 0);
     loop {
         let room = 1 + sequence.below(300) as usize;
-        let bytes = read(&stream, sequence.limit(), room).await;
+        let bytes = read(&stream, score.limit(&mut sequence), room).await;
         score.note(bytes.is_some());
         let Some(bytes) = bytes else { continue };
         if bytes.is_empty() {
@@ -213,7 +231,7 @@ fn writes_that_were_started_arrive_whole_and_in_order_though_their_futures_are_d
         for number in 0..RACES as u32 {
             let message = message(number, sequence.below(12 * 1024) as usize, &pattern);
             let len = message.len();
-            let written = timeout(sequence.limit(), stream.write(message)).await;
+            let written = timeout(score.limit(&mut sequence), stream.write(message)).await;
             score.note(written.is_ok());
             must_arrive.push(is_idle || written.is_ok());
             is_idle = written.is_ok();
@@ -251,7 +269,7 @@ fn no_descriptor_is_lost_when_connect_is_dropped() {
         });
         let (mut score, mut sequence) = (Score::default(), Sequence::new(6));
         while score.races() < RACES {
-            let connected = timeout(sequence.limit(), TcpStream::connect(address)).await;
+            let connected = timeout(score.limit(&mut sequence), TcpStream::connect(address)).await;
             score.note(connected.is_ok());
             connected.map(|connected| drop(connected.unwrap())).unwrap_or_default();
         }
