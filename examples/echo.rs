@@ -112,7 +112,8 @@ fn echo(stream: TcpStream, alive: mpsc::UnboundedSender<()>) -> impl Future<Outp
         let _alive = &alive;
         // An error ends one connection, and is no news: clients reset connections all the time.
         let _ = stream.set_nodelay(true);
-        while let Ok(bytes) = stream.recv().await {
+        loop {
+            let Ok(bytes) = stream.recv().await else { break };
             if bytes.is_empty() || stream.write_all(bytes).await.0.is_err() {
                 break;
             }

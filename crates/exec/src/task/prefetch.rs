@@ -11,7 +11,7 @@ use super::header::Header;
 
 /// The first part of most futures; asking for memory behind a task does no harm.
 #[cfg(target_arch = "x86_64")]
-const LINES: usize = 5;
+const LINES: usize = 4;
 #[cfg(target_arch = "x86_64")]
 const LINE_BYTES: usize = 64;
 

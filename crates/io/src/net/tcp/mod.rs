@@ -8,6 +8,7 @@ mod traits;
 mod stream;
 mod receive;
 mod transmit;
+mod arrived;
 mod socket;
 
 pub use listener::{ListenOptions, TcpListener};

@@ -3,7 +3,6 @@
 //!
 //! [`next_mode`] is the one place that decides *how* to receive.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -12,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use coronet_ring::{Lease, OpFuture, OpStream};
 
 use super::TcpStream;
+use super::arrived::Arrived;
 use super::socket::Socket;
 use crate::op;
 
@@ -61,23 +61,18 @@ enum Source {
 /// The state of one direction.
 pub(super) struct Receive {
     source: Source,
-    /// Boxed, because it is nearly always empty, and streams are many.
-    #[expect(clippy::box_collection, reason = "one word instead of four")]
-    arrived: Option<Box<VecDeque<Lease>>>,
-    arrived_bytes: usize,
+    arrived: Arrived,
 }
 
 impl Receive {
     pub(super) fn new() -> Self {
-        Self { source: Source::Idle(Cause::Fresh), arrived: None, arrived_bytes: 0 }
+        Self { source: Source::Idle(Cause::Fresh), arrived: Arrived::default() }
     }
 
     /// The next bytes, as they arrived; empty at the end of the stream.
     #[inline]
     pub(super) fn poll_recv(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
-        if self.arrived_bytes > 0
-            && let Some(lease) = self.take_up_to(usize::MAX)
-        {
+        if let Some(lease) = self.arrived.take_up_to(usize::MAX) {
             return Poll::Ready(Ok(lease));
         }
         self.poll_more(socket, cx)
@@ -90,41 +85,29 @@ impl Receive {
         socket: &Socket,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
-        while self.arrived_bytes < wanted {
-            let before = self.arrived.as_ref().map_or(0, |arrived| arrived.len());
+        while self.arrived.bytes() < wanted {
+            let before = self.arrived.pieces();
             let more = ready!(self.poll_more(socket, cx))?;
             if more.is_empty() {
                 return Poll::Ready(Ok(false));
             }
             // Behind what had arrived before, and before what came along with it.
-            self.arrived_bytes += more.len();
-            let arrived = self.arrived.get_or_insert_default();
-            arrived.insert(before, more);
-            if self.arrived_bytes > POOLED_BYTES_MAX && arrived.len() > 1 {
-                self.compact(wanted);
+            self.arrived.insert(before, more);
+            if self.arrived.bytes() > POOLED_BYTES_MAX && self.arrived.pieces() > 1 {
+                self.arrived.compact(wanted);
             }
         }
         Poll::Ready(Ok(true))
     }
 
-    /// Takes up to `room` bytes of what is here.
-    pub(super) fn take_up_to(&mut self, room: usize) -> Option<Lease> {
-        let arrived = self.arrived.as_mut()?;
-        let front = arrived.front_mut()?;
-        let lease = if front.len() > room { front.split_to(room) } else { arrived.pop_front()? };
-        self.arrived_bytes -= lease.len();
-        Some(lease)
+    /// What is here and nobody has taken.
+    pub(super) fn arrived(&mut self) -> &mut Arrived {
+        &mut self.arrived
     }
 
-    /// Puts bytes back that were received and not taken.
-    pub(super) fn put_back(&mut self, lease: Lease) {
-        self.arrived_bytes += lease.len();
-        self.arrived.get_or_insert_default().push_front(lease);
-    }
-
-    /// Bytes that wait to be read.
-    pub(super) fn waiting(&self) -> usize {
-        self.arrived_bytes
+    /// True if bytes wait to be taken.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.arrived.bytes() > 0
     }
 
     /// True if the kernel works for this direction.
@@ -139,7 +122,7 @@ impl Receive {
                 Source::Multishot(stream) => {
                     stream.request_cancel();
                     match ready!(stream.poll_item(cx)) {
-                        Some(Ok(received)) => received.for_each(|lease| self.push(lease)),
+                        Some(Ok(received)) => received.for_each(|lease| self.arrived.push(lease)),
                         Some(Err(_)) => {}
                         None => self.source = Source::Idle(Cause::Fresh),
                     }
@@ -147,28 +130,12 @@ impl Receive {
                 Source::Owned(recv) => {
                     recv.request_cancel();
                     let (_, bytes) = ready!(Pin::new(recv).poll(cx));
-                    self.push(Lease::copy_of(&bytes));
+                    self.arrived.push(Lease::copy_of(&bytes));
                     self.source = Source::Idle(Cause::Fresh);
                 }
                 Source::Idle(_) | Source::Ended => return Poll::Ready(()),
             }
         }
-    }
-
-    fn push(&mut self, lease: Lease) {
-        if !lease.is_empty() {
-            self.arrived_bytes += lease.len();
-            self.arrived.get_or_insert_default().push_back(lease);
-        }
-    }
-
-    /// Copies what has arrived into one piece, so that its buffers can serve others.
-    fn compact(&mut self, wanted: usize) {
-        // Room for all of it, so that a long read copies each byte a few times, not once per arrival.
-        let mut bytes = Vec::with_capacity(self.arrived_bytes.max(wanted.min(2 * self.arrived_bytes)));
-        let arrived = self.arrived.get_or_insert_default();
-        arrived.drain(..).for_each(|lease| bytes.extend_from_slice(&lease));
-        arrived.push_back(Lease::copy_of(&bytes));
     }
 
     /// Waits for more bytes, and does not queue the first of them: nearly always there is one
@@ -187,7 +154,7 @@ impl Receive {
                             Err(bundle) => {
                                 let mut leases = group.receive(bundle);
                                 let first = leases.next().unwrap_or(Lease::empty());
-                                leases.for_each(|lease| self.push(lease));
+                                leases.for_each(|lease| self.arrived.push(lease));
                                 first
                             }
                         };
@@ -309,20 +276,5 @@ mod tests {
         assert_eq!(next_mode(Cause::NoBuffers, Some(0)), Mode::Owned);
         assert_eq!(next_mode(Cause::NoBuffers, Some(3)), Mode::Owned, "data waits now");
         assert_eq!(next_mode(Cause::Fresh, None), Mode::Owned);
-    }
-
-    #[test]
-    fn what_arrived_is_taken_in_order_and_in_any_portion() {
-        let mut receive = Receive::new();
-        receive.push(Lease::copy_of(b"hello "));
-        receive.push(Lease::copy_of(b"world"));
-        receive.push(Lease::empty());
-        assert_eq!(receive.waiting(), 11);
-        assert_eq!(&*receive.take_up_to(2).expect("bytes"), b"he");
-        receive.put_back(Lease::copy_of(b"he"));
-        receive.compact(0);
-        assert_eq!((receive.arrived.as_ref().map(|arrived| arrived.len()), receive.waiting()), (Some(1), 11));
-        assert_eq!(&*receive.take_up_to(100).expect("bytes"), b"hello world");
-        assert!(receive.take_up_to(100).is_none());
     }
 }

@@ -11,7 +11,7 @@ use coronet_ring::{SharedFd, SocketOption};
 
 use super::receive::{Receive, RecvLease};
 use super::socket::Socket;
-use super::transmit::{Sending, Transmit, Write, WriteAll};
+use super::transmit::{Sending, Sends, Transmit, Write, WriteAll};
 use crate::buf::{BufResult, IoBuf, IoBufMut, IoVectoredBuf, Unsent};
 use crate::context;
 use crate::io::EndedEarly;
@@ -40,6 +40,7 @@ pub struct TcpStream {
     pub(super) socket: Socket,
     pub(super) receive: RefCell<Receive>,
     pub(super) transmit: Transmit,
+    pub(super) sends: Sends,
     pub(super) reader: Turn,
     pub(super) writer: Turn,
 }
@@ -170,12 +171,12 @@ impl TcpStream {
     /// Copies the first piece of what has arrived.
     fn copy_arrived<B: IoBufMut>(&self, buf: &mut B) -> usize {
         let room = buf.spare().len();
-        let Some(mut lease) = self.receive.borrow_mut().take_up_to(room) else { return 0 };
+        let Some(mut lease) = self.receive.borrow_mut().arrived().take_up_to(room) else { return 0 };
         let count = buf.put(&lease);
         if count < lease.len() {
             // A buffer whose room shrank between two looks: odd, but no reason to lose bytes.
             lease.advance(count);
-            self.receive.borrow_mut().put_back(lease);
+            self.receive.borrow_mut().arrived().insert(0, lease);
         }
         count
     }
@@ -227,7 +228,11 @@ impl TcpStream {
         if len == 0 {
             return (Ok(0), bufs);
         }
-        let send = op::SendVectored::new(self.transmit.take_socket(&self.socket), bufs, libc::MSG_WAITALL);
+        let send = op::SendVectored::new(
+            self.transmit.take_socket(&self.socket, &self.sends),
+            bufs,
+            libc::MSG_WAITALL,
+        );
         Sending::new(&self.transmit, self.socket.handle().submit(send), len).await
     }
 
@@ -350,7 +355,7 @@ impl TcpStream {
     pub fn into_std(self) -> Result<std::net::TcpStream, IntoStdError> {
         let busy = {
             let receive = self.receive.borrow();
-            receive.is_armed() || receive.waiting() > 0 || !self.transmit.is_idle()
+            receive.is_armed() || receive.has_arrived() || !self.transmit.is_idle()
         };
         if busy {
             return Err(IntoStdError { stream: self });
@@ -369,6 +374,7 @@ impl TcpStream {
             socket,
             receive: RefCell::new(Receive::new()),
             transmit: Transmit::new(),
+            sends: Sends::default(),
             reader: Turn::default(),
             writer: Turn::default(),
         }

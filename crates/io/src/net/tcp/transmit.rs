@@ -38,8 +38,25 @@ impl fmt::Display for Partial {
 impl std::error::Error for Partial {}
 
 /// Sends after which a stream counts as busy, and its socket gets a place in the ring's own table of
-/// files: that costs two system calls, and spares each further send 1-2 %.
-const BUSY_AFTER: u8 = 64;
+/// files: that costs two system calls, about 1 us, and spares each further send 1-2 % of some 4 us.
+const BUSY_AFTER: u8 = 16;
+
+/// Counts the sends of a stream, up to the limit.
+#[derive(Default)]
+pub(super) struct Sends(Cell<u8>);
+
+impl Sends {
+    #[inline]
+    fn are_many(&self) -> bool {
+        self.0.get() == BUSY_AFTER
+    }
+
+    /// One more; true if it is the one that makes them many.
+    fn count(&self) -> bool {
+        self.0.set(self.0.get() + 1);
+        self.are_many()
+    }
+}
 
 /// The state of one direction.
 pub(super) struct Transmit {
@@ -48,13 +65,11 @@ pub(super) struct Transmit {
     spare: Cell<Option<SharedFd>>,
     /// The send of a dropped future, which goes on, and its length. One word: that is rare.
     under_way: Cell<Option<Box<(DetachedOp, usize)>>>,
-    /// Sends so far, up to the limit.
-    sends: Cell<u8>,
 }
 
 impl Transmit {
     pub(super) fn new() -> Self {
-        Self { spare: Cell::new(None), under_way: Cell::new(None), sends: Cell::new(0) }
+        Self { spare: Cell::new(None), under_way: Cell::new(None) }
     }
 
     /// True if new data may be sent at once.
@@ -84,21 +99,15 @@ impl Transmit {
 
     /// The socket, for one send.
     #[inline]
-    pub(super) fn take_socket(&self, socket: &Socket) -> SharedFd {
-        if self.sends.get() < BUSY_AFTER {
-            return self.count_send(socket);
-        }
-        self.spare.take().unwrap_or_else(|| held_or_not(socket))
-    }
-
-    #[cold]
-    fn count_send(&self, socket: &Socket) -> SharedFd {
-        self.sends.set(self.sends.get() + 1);
+    pub(super) fn take_socket(&self, socket: &Socket, sends: &Sends) -> SharedFd {
         let spare = self.spare.take();
-        if self.sends.get() == BUSY_AFTER {
-            return held_or_not(socket);
+        if sends.are_many() {
+            spare.unwrap_or_else(|| held_or_not(socket))
+        } else if sends.count() {
+            held_or_not(socket)
+        } else {
+            spare.unwrap_or_else(|| socket.fd.clone())
         }
-        spare.unwrap_or_else(|| socket.fd.clone())
     }
 
     /// Keeps the socket of a send for the next one.
@@ -178,7 +187,7 @@ impl<'a, B: IoBuf> Write<'a, B> {
             }
             return Poll::Ready(Some((may_send.map(|()| 0), buf)));
         }
-        let socket = stream.transmit.take_socket(&stream.socket);
+        let socket = stream.transmit.take_socket(&stream.socket, &stream.sends);
         let send = Send::new(socket, buf, libc::MSG_WAITALL).starting_at(start);
         let send = stream.socket.handle().submit(send);
         let len = Len(u32::try_from(len).unwrap_or(u32::MAX));
