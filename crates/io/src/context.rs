@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use coronet_ring::{Group, GroupConfig, Handle};
 
+use crate::pipes::Pipes;
+
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
 }
@@ -14,6 +16,7 @@ thread_local! {
 pub struct Context {
     handle: Handle,
     receive_group: Option<Group>,
+    pipes: Pipes,
 }
 
 impl Context {
@@ -30,7 +33,7 @@ impl Context {
         let usable = capabilities.buffer_groups && capabilities.recv_multi;
         // Without a group, streams receive into buffers of their own.
         let receive_group = if usable { handle.open_group(config).ok() } else { None };
-        Self { handle, receive_group }
+        Self { handle, receive_group, pipes: Pipes::default() }
     }
 
     /// What submits to the driver.
@@ -40,6 +43,10 @@ impl Context {
 
     pub(crate) fn receive_group(&self) -> Option<&Group> {
         self.receive_group.as_ref()
+    }
+
+    pub(crate) fn pipes(&self) -> &Pipes {
+        &self.pipes
     }
 }
 

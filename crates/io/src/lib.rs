@@ -15,4 +15,6 @@ pub mod context;
 
 pub mod op;
 
+mod pipes;
+
 pub mod buf;

@@ -2,8 +2,8 @@
 //!
 //! Linux has operations of the ring for few of them, and slow ones for others. So they are
 //! plain calls, and this trait is the seam at which a simulated kernel takes their place. It is
-//! asked for when a socket is made or ends, never for a byte: the virtual call costs nothing
-//! that could be measured beside the system call behind it.
+//! asked for when a socket is made or ends, and for bulk that goes through a pipe, never for a
+//! message: the virtual call costs nothing that could be measured beside the system call behind it.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::pipe::{self, PipeFlags, SpliceFlags};
 
 /// A kernel, as far as it is not reached by the ring.
 ///
@@ -75,6 +76,43 @@ pub trait System {
     /// The addresses of `name`, a text such as `localhost:80`; `None` if the look-up blocks, and
     /// has to be done on a thread by the resolver of the system.
     fn look_up(&self, name: &str) -> Option<io::Result<Vec<SocketAddr>>>;
+
+    /// A pipe to splice through, closed on exec, that never blocks: its reading and its writing end.
+    ///
+    /// It has room for `bytes` if the limits of the user allow it, else for what the system gives.
+    ///
+    /// # Errors
+    /// Those of `pipe2(2)`; `Unsupported` where nothing can be spliced, and where a peer that is gone
+    /// would end the process, because it does not ignore SIGPIPE as Rust programs do.
+    fn pipe(&self, _bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Moves at most `bytes` between a socket and a pipe; how many it were.
+    ///
+    /// # Errors
+    /// Those of `splice(2)`. A socket in blocking mode blocks if it is full, or has nothing to give.
+    fn splice(&self, _from: BorrowedFd<'_>, _to: BorrowedFd<'_>, _bytes: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Takes bytes out of a pipe, as many as it has and `room` takes.
+    ///
+    /// # Errors
+    /// Those of `read(2)`; `WouldBlock` for an empty pipe.
+    fn read_pipe(&self, _pipe: BorrowedFd<'_>, _room: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Says whether calls on a socket fail instead of waiting.
+    ///
+    /// The ring needs sockets that wait: whoever says otherwise takes it back before the driver turns.
+    ///
+    /// # Errors
+    /// Those of `ioctl(2)`.
+    fn set_nonblocking(&self, _socket: BorrowedFd<'_>, _nonblocking: bool) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// An option of a socket, with its value.
@@ -161,6 +199,39 @@ impl System for RealSystem {
     fn look_up(&self, _name: &str) -> Option<io::Result<Vec<SocketAddr>>> {
         None
     }
+
+    fn pipe(&self, bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+        // A splice to a socket has no MSG_NOSIGNAL.
+        if !ignores_sigpipe() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let (read, write) = pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        // Refused above the user's limit of pipe memory: then it keeps its size.
+        let _ = pipe::fcntl_setpipe_size(&write, bytes);
+        Ok((read, write))
+    }
+
+    fn splice(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
+        Ok(pipe::splice(from, None, to, None, bytes, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+    }
+
+    fn read_pipe(&self, pipe: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(pipe, room)?)
+    }
+
+    fn set_nonblocking(&self, socket: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+        Ok(rustix::io::ioctl_fionbio(socket, nonblocking)?)
+    }
+}
+
+/// Whether writing to a peer that is gone is an error and no more.
+fn ignores_sigpipe() -> bool {
+    /// Its place in the mask, which starts with signal 1.
+    const SIGPIPE: u32 = 13 - 1;
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> SIGPIPE & 1 == 1)
 }
 
 fn inet(address: net::SocketAddrAny) -> io::Result<SocketAddr> {

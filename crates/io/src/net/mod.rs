@@ -10,6 +10,6 @@ mod turn;
 pub use resolve::{ToAddrs, lookup_host};
 pub use std::net::Shutdown;
 pub use tcp::{
-    IntoStdError, ListenOptions, OwnedReadHalf, OwnedWriteHalf, Partial, ReadHalf, RecvLease, ReuniteError,
-    TcpListener, TcpStream, Write, WriteAll, WriteHalf,
+    IntoStdError, ListenOptions, OwnedReadHalf, OwnedWriteHalf, Partial, ReadHalf, RecvLease, RelayError,
+    RelaySide, ReuniteError, TcpListener, TcpStream, Write, WriteAll, WriteHalf, relay, relay_with,
 };

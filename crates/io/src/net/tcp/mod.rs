@@ -3,6 +3,7 @@
 mod connect;
 mod listener;
 mod options;
+mod relay;
 mod split;
 mod traits;
 mod stream;
@@ -13,6 +14,7 @@ mod socket;
 
 pub use listener::{ListenOptions, TcpListener};
 pub use receive::RecvLease;
+pub use relay::{RelayError, RelaySide, relay, relay_with};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::{IntoStdError, TcpStream};
 pub use transmit::{Partial, Write, WriteAll};

@@ -116,24 +116,39 @@ impl Receive {
     }
 
     /// Ends what the kernel does for this direction; what still arrives is kept.
-    pub(super) fn poll_disarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    ///
+    /// The error of a connection that failed meanwhile: the kernel reports it once. It came behind
+    /// what is kept.
+    pub(super) fn poll_disarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.source {
                 Source::Multishot(stream) => {
                     stream.request_cancel();
                     match ready!(stream.poll_item(cx)) {
                         Some(Ok(received)) => received.for_each(|lease| self.arrived.push(lease)),
-                        Some(Err(_)) => {}
+                        Some(Err(error)) => self.stopped(error)?,
                         None => self.source = Source::Idle(Cause::Fresh),
                     }
                 }
                 Source::Owned(recv) => {
                     recv.request_cancel();
-                    let (_, bytes) = ready!(Pin::new(recv).poll(cx));
+                    let (result, bytes) = ready!(Pin::new(recv).poll(cx));
                     self.arrived.push(Lease::copy_of(&bytes));
                     self.source = Source::Idle(Cause::Fresh);
+                    result.map_or_else(|error| self.stopped(error), |_| Ok(()))?;
                 }
-                Source::Idle(_) | Source::Ended => return Poll::Ready(()),
+                Source::Idle(_) | Source::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// A receive failed that was asked to stop; the error, if that was not the reason.
+    fn stopped(&mut self, error: io::Error) -> io::Result<()> {
+        match error.raw_os_error() {
+            Some(libc::ECANCELED | libc::ENOBUFS | libc::EINTR | libc::EAGAIN) => Ok(()),
+            _ => {
+                self.source = Source::Ended;
+                Err(error)
             }
         }
     }

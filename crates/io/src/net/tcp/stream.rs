@@ -268,7 +268,7 @@ impl TcpStream {
         self.start_write().await.map(drop)
     }
 
-    async fn start_write(&self) -> io::Result<crate::net::turn::Taken<'_>> {
+    pub(super) async fn start_write(&self) -> io::Result<crate::net::turn::Taken<'_>> {
         let turn = self.writer.take("write")?;
         if !self.transmit.is_idle() {
             poll_fn(|cx| self.transmit.poll_idle(cx)).await?;
@@ -300,17 +300,16 @@ impl TcpStream {
     /// What became of a dropped write; an error of `close(2)`.
     pub async fn close(self) -> io::Result<()> {
         let flushed = self.flush().await;
-        poll_fn(|cx| self.receive.borrow_mut().poll_disarm(cx)).await;
+        // A reset by the peer is as good an end as any now.
+        let _ = poll_fn(|cx| self.receive.borrow_mut().poll_disarm(cx)).await;
         let handle = self.socket.handle().clone();
         let fd = self.socket.fd.clone();
         drop(self);
-        // Nothing is in flight, so this is the last holder.
+        // Nothing is in flight, so this is the last holder. Only the poll of a relay that was dropped a
+        // moment ago may still be on its way out: the socket closes with it.
         let closed = match fd.try_into_owned() {
             Ok(fd) => handle.submit(op::Close::new(fd)).await,
-            Err(shared) => {
-                debug_assert!(false, "{} holders after the drain", shared.holders());
-                Ok(())
-            }
+            Err(_) => Ok(()),
         };
         flushed.and(closed)
     }
