@@ -325,11 +325,11 @@ fn a_relay_that_is_dropped_at_any_time_goes_on_where_it_was() {
             let mut relayed = pin!(relay(&a, &b));
             let mut finished = None;
             for _ in 0..1 + sequence.below(200) {
+                yield_now().await;
                 finished = poll_immediate(talks.as_mut()).await;
                 if finished.is_some() || poll_immediate(relayed.as_mut()).await.is_some() {
                     break;
                 }
-                yield_now().await;
             }
             relays += 1;
             if let Some(finished) = finished {
