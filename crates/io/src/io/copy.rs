@@ -161,6 +161,8 @@ impl From<CopyError> for io::Error {
 /// When one stream ends, that is said to the other, after all bytes; the way back goes on. An
 /// error on either way ends both. Resolves with the bytes that went from `a` to `b`, and back.
 ///
+/// Between two TCP streams, [`relay`](../net/fn.relay.html) does it without copying.
+///
 /// # Cancellation
 /// As for [`copy`], each way. The streams are borrowed and can be used further.
 ///
