@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use coronet_ring::System;
 
-/// Bytes that one splice moves at most, and that a pipe is asked to hold.
-pub(crate) const PIPE_BYTES: usize = 256 * 1024;
-/// Empty pipes that are kept: 16 x 2.5 KiB of kernel memory.
+/// Bytes that one splice moves at most, and that a pipe is asked to hold: the most that Linux gives
+/// without privilege. With 256 KiB a stream costs 1.2 to 1.4 times the CPU (docs/BENCHMARKS.md).
+pub(crate) const PIPE_BYTES: usize = 1024 * 1024;
+/// Empty pipes that are kept: 16 x 10 KiB of kernel memory.
 const KEPT_MAX: usize = 16;
 /// Pipes of one thread at a time: 256 descriptors, so that they never use up those of connections.
 const PIPES_MAX: usize = 128;

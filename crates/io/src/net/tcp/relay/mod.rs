@@ -65,7 +65,7 @@ impl From<RelayError> for io::Error {
 /// It copies nothing in the program: a piece is sent from the buffer that it was received into, and bulk
 /// moves inside of the kernel. The end of one direction is passed on, and the other goes on. A direction
 /// reads only when what it read before is sent, so a slow side slows the other down, and memory stays
-/// bounded: one piece or one pipe (256 KiB) each way. Resolves with the bytes from `a` to `b`, and back.
+/// bounded: one piece or one pipe (1 MiB) each way. Resolves with the bytes from `a` to `b`, and back.
 ///
 /// For other kinds of streams there is [`io::copy_bidirectional`](crate::io::copy_bidirectional).
 ///
