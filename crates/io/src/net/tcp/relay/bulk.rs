@@ -146,7 +146,7 @@ impl Drop for Load<'_> {
         if pipe.filled() > 0 {
             // The pipe is ours, and has them: reading cannot fail short of a filter that forbids it.
             if let Ok(bytes) = pipe.empty(self.from.socket.system()) {
-                self.from.receive.borrow_mut().put_back(coronet_ring::Lease::copy_of(&bytes));
+                self.from.receive.borrow_mut().arrived().insert(0, coronet_ring::Lease::copy_of(&bytes));
             }
         }
         self.from.socket.context.pipes().give_back(pipe);
