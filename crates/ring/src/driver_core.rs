@@ -170,6 +170,7 @@ impl Core {
         let collected = batch.len();
         for (token, mut done) in batch.drain(..) {
             self.stats.completions += 1;
+            self.stats.faulted += u64::from(done.result == -libc::EFAULT);
             if done.buffer().is_some()
                 && let Some((group, bundle)) = self.table.group_of(token)
             {

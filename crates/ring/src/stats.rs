@@ -19,6 +19,9 @@ pub struct Stats {
     pub completions: u64,
     /// Completions for an operation that was already over. Always zero on a correct kernel.
     pub stale: u64,
+    /// Completions that say `EFAULT`: the kernel did not find the memory that it was lent. Always zero,
+    /// because operations own what they lend; counted also if nobody waits for them any more.
+    pub faulted: u64,
     /// System calls that submitted, waited or both.
     pub enters: u64,
     /// Times that the completion queue was found overflowed.
