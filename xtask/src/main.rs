@@ -1,11 +1,18 @@
 //! `cargo xtask`: the checks of this repository, as one program.
 //!
 //! `cargo xtask ci` runs all that continuous integration runs; `cargo xtask tidy`
-//! runs the checks that no other tool knows; `cargo xtask masks` plays older kernels. Every check of CI can be run here, on
-//! a laptop, with the same result.
+//! runs the checks that no other tool knows, and `cargo xtask docs` writes the pages that are made from
+//! the code. The others take longer, and look where those cannot: older kernels, freed memory, failing
+//! calls, orders of threads, choices of a fuzzer. Each can be run on a laptop, with the same result.
 
 mod ci;
 mod masks;
+mod asan;
+mod inject;
+mod loom;
+mod fuzz;
+mod tally;
+mod toolchain;
 mod command_line;
 mod tidy;
 
@@ -30,6 +37,16 @@ enum Command {
     Masks(masks::Options),
     /// Check the rules of docs/STYLE.md that a program can check.
     Tidy,
+    /// Write the pages of docs/ that are made from the code.
+    Docs,
+    /// Run the tests under AddressSanitizer (nightly compiler).
+    Asan,
+    /// Run tests while entering the ring fails and signals arrive (strace).
+    Inject,
+    /// Try every order of wakes between threads.
+    Loom,
+    /// Let a fuzzer choose what the simulated kernel does (nightly compiler, cargo-fuzz).
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +55,11 @@ fn main() -> ExitCode {
         Command::Ci(options) => ci::run(&root, &options),
         Command::Masks(options) => masks::run(&root, &options),
         Command::Tidy => tidy::run(&root),
+        Command::Docs => tidy::write_documents(&root),
+        Command::Asan => asan::run(&root),
+        Command::Inject => inject::run(&root),
+        Command::Loom => loom::run(&root),
+        Command::Fuzz(options) => fuzz::run(&root, &options),
     };
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,6 +5,9 @@
 //! pointer in it is branded with the life of that operation. A new variant makes
 //! the compiler list each backend that does not know it yet.
 
+#[cfg(test)]
+mod facts;
+
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ mod cancellation;
 mod crates;
 mod doc_paths;
 mod forbidden;
+mod generated;
 mod headers;
 mod layers;
 mod length;
@@ -48,6 +49,7 @@ const CHECKS: &[Check] = &[
     unsafety::check,
     cancellation::check,
     doc_paths::check,
+    generated::check,
 ];
 
 /// Something to change: where, what is wrong, what to do.
@@ -96,6 +98,17 @@ pub(crate) fn run(root: &Path) -> bool {
         CHECKS.len(),
     );
     findings.is_empty()
+}
+
+/// Writes the pages that are made from the code; true if they could be made.
+pub(crate) fn write_documents(root: &Path) -> bool {
+    match Tree::read(root) {
+        Ok(tree) => generated::write(root, &tree),
+        Err(error) => {
+            println!("docs: {error}");
+            false
+        }
+    }
 }
 
 fn findings(tree: &Tree) -> Vec<Finding> {
