@@ -77,6 +77,8 @@ pub fn kernel_release() -> String {
 
 /// Long enough for a loaded machine; an operation that hangs is one that does not work.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often entering the ring may fail for a moment: a sandbox may answer so for ever.
+const BUSY_MAX: u32 = 100;
 const INCREMENTAL: u16 = 2;
 
 struct Scratch {
@@ -209,13 +211,17 @@ impl Scratch {
     fn wait_for(&mut self, op: u64) -> io::Result<i32> {
         let mut first = None;
         let mut cancelled = false;
+        let mut busy = 0;
         loop {
             let timespec = Timespec::from(PATIENCE);
             let entered = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec));
-            if let Err(error) = entered
-                && error.raw_os_error() != Some(libc::EINTR)
-            {
-                return Err(Refusal::new(Stage::Enter, &error).into());
+            if let Err(error) = entered {
+                match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    // They pass, and what this probe does not see is not used as long as the process lives.
+                    Some(libc::EAGAIN | libc::EBUSY) if busy < BUSY_MAX => busy += 1,
+                    _ => return Err(Refusal::new(Stage::Enter, &error).into()),
+                }
             }
             let mut over = false;
             for done in self.ring.completion() {
