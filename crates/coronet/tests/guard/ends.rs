@@ -44,7 +44,7 @@ fn a_runtime_that_ends_frees_only_what_the_kernel_is_done_with() {
                 let read = handle.submit(read);
                 drop(coronet::spawn(async move { drop(read.await) }));
                 let timer = handle.submit(op::Timeout::new(Duration::from_secs(1_000)));
-                drop(coronet::spawn(async move { timer.await }));
+                drop(coronet::spawn(timer));
                 let (stream, _peer) = pair();
                 drop(coronet::spawn(async move { drop(stream.read(Vec::with_capacity(5_000)).await) }));
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -12,7 +12,7 @@ const BYTES: usize = 12_000;
 const CLIENTS: u8 = 2;
 
 /// Runs the echo under the choices that `bytes` names, two bytes each.
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     let entries = bytes.chunks(2).map(|pair| {
         let low = pair.first().copied().unwrap_or(0);
         u32::from(low) | u32::from(pair.get(1).copied().unwrap_or(0)) << 8
