@@ -6,6 +6,7 @@
 //! calls, orders of threads, choices of a fuzzer. Each can be run on a laptop, with the same result.
 
 mod ci;
+mod kernels;
 mod masks;
 mod asan;
 mod inject;
@@ -13,6 +14,7 @@ mod loom;
 mod fuzz;
 mod tally;
 mod toolchain;
+mod outcome;
 mod command_line;
 mod tidy;
 
@@ -33,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Run what continuous integration runs: tests, format, clippy, docs, tidy.
     Ci(ci::Options),
+    /// Run the tests on an older kernel, in a virtual machine.
+    Kernels(kernels::Options),
     /// Run the tests as on older kernels, and on epoll.
     Masks(masks::Options),
     /// Check the rules of docs/STYLE.md that a program can check.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     let root = root();
     let fine = match Arguments::parse().command {
         Command::Ci(options) => ci::run(&root, &options),
+        Command::Kernels(options) => kernels::run(&root, &options),
         Command::Masks(options) => masks::run(&root, &options),
         Command::Tidy => tidy::run(&root),
         Command::Docs => tidy::write_documents(&root),

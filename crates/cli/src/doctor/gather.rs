@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::path::Path;
 
-use coronet::{Capabilities, Runtime};
+use coronet::Runtime;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -39,7 +39,7 @@ fn backend() -> Result<Chosen, Refused> {
             Ok(Chosen {
                 name: report.name.to_owned(),
                 why: report.why.clone(),
-                capabilities: named(&report.capabilities),
+                capabilities: report.capabilities.each().map(|one| (one.name, one.there)).collect(),
             })
         }
         Err(error) => {
@@ -52,20 +52,6 @@ fn backend() -> Result<Chosen, Refused> {
             Err(Refused { cause, message: error.to_string() })
         }
     }
-}
-
-fn named(found: &Capabilities) -> Vec<(&'static str, bool)> {
-    vec![
-        ("poll_multi", found.poll_multi),
-        ("msg_ring", found.msg_ring),
-        ("buffer_groups", found.buffer_groups),
-        ("accept_multi", found.accept_multi),
-        ("recv_multi", found.recv_multi),
-        ("send_zc", found.send_zc),
-        ("bundles", found.bundles),
-        ("incremental", found.incremental),
-        ("min_wait", found.min_wait),
-    ]
 }
 
 fn container() -> Option<String> {

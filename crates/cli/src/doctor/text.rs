@@ -34,7 +34,7 @@ mod tests {
     use crate::doctor::facts::{Cause, Chosen, Facts, Refused};
     use crate::doctor::judge::judge;
 
-    const NEW: [&str; 9] = [
+    const NEW: [&str; 10] = [
         "poll_multi",
         "msg_ring",
         "buffer_groups",
@@ -44,6 +44,7 @@ mod tests {
         "bundles",
         "incremental",
         "min_wait",
+        "file_table",
     ];
 
     fn well() -> Facts {

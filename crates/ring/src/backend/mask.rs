@@ -38,6 +38,29 @@ const FEATURES: [Feature; 13] = [
     Feature { name: "file_table", since: (6, 13), field: Some(|can| &mut can.file_table) },
 ];
 
+/// One capability by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capability {
+    /// The name of its field in [`Capabilities`], and in `CORONET_MASK`.
+    pub name: &'static str,
+    /// The version of the kernel that brought it: major, minor.
+    pub since: (u8, u8),
+    /// It is there, here.
+    pub there: bool,
+}
+
+impl Capabilities {
+    /// All of them by name, the oldest first.
+    pub fn each(self) -> impl Iterator<Item = Capability> {
+        let mut can = self;
+        FEATURES.iter().filter_map(move |feature| {
+            let there = *feature.field?(&mut can);
+            Some(Capability { name: feature.name, since: feature.since, there })
+        })
+    }
+}
+
 /// Kernels that can be asked for.
 const PROFILES: [(&str, (u8, u8)); 4] =
     [("5.15", (5, 15)), ("6.1", (6, 1)), ("6.6", (6, 6)), ("6.12", (6, 12))];
@@ -158,6 +181,14 @@ mod tests {
         assert_eq!(under("5.15"), Capabilities { poll_multi: true, ..Capabilities::default() });
         let hides = |profile: &str, name| profile.parse::<Mask>().expect("a profile").hides(name);
         assert!(hides("6.1", "no_sqarray") && !hides("6.1", "defer_taskrun") && !hides("6.6", "no_sqarray"));
+    }
+
+    #[test]
+    fn each_capability_has_a_name_and_says_whether_it_is_there() {
+        let of_6_1: Vec<_> = under("6.1").each().filter(|one| !one.there).map(|one| one.name).collect();
+        assert_eq!(of_6_1, ["bundles", "incremental", "min_wait", "file_table"]);
+        assert!(all().each().all(|one| one.there), "every field has a name");
+        assert_eq!(all().each().count(), 10);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub use capability::{Capabilities, kernel_release};
 
 pub use crate::lifecycle::contract::Lent;
 pub use crate::request::Submitted;
+pub use mask::Capability;
 pub use refusal::{Refusal, Stage};
 pub use select::Preference;
 pub use unpark::Unparker;

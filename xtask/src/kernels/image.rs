@@ -1,0 +1,72 @@
+//! The first file system of the machine: a shell, the programs, and a script that runs one after the other.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use cpio::newc;
+
+use super::programs::{CAPABILITIES, Program};
+
+/// Emulated processors are slow: this many seconds for one program.
+const PATIENCE: u32 = 600;
+const DIRECTORY: u32 = 0o040_755;
+const EXECUTABLE: u32 = 0o100_755;
+
+/// Packs the image.
+pub(super) fn pack(cache: &Path, shell: &Path, programs: &[Program]) -> Result<PathBuf, String> {
+    let path = cache.join("initramfs.cpio");
+    write(&path, shell, programs).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
+
+fn write(path: &Path, shell: &Path, programs: &[Program]) -> io::Result<()> {
+    let mut archive = io::BufWriter::new(fs::File::create(path)?);
+    let mut number = 0;
+    let mut add = |name: &str, mode: u32, bytes: &[u8]| -> io::Result<()> {
+        number += 1;
+        let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        let mut entry = newc::Builder::new(name).ino(number).mode(mode).write(&mut archive, size);
+        entry.write_all(bytes)?;
+        entry.finish().map(drop)
+    };
+    for directory in ["bin", "dev", "proc", "sys", "tests", "tmp"] {
+        add(directory, DIRECTORY, &[])?;
+    }
+    add("bin/busybox", EXECUTABLE, &fs::read(shell)?)?;
+    add("init", EXECUTABLE, init(programs).as_bytes())?;
+    for program in programs {
+        add(&format!("tests/{}", program.name), EXECUTABLE, &fs::read(&program.path)?)?;
+    }
+    newc::trailer(&mut archive)?;
+    archive.flush()
+}
+
+/// What the machine does, in the words that `verdict.rs` reads.
+fn init(programs: &[Program]) -> String {
+    let mut script = "#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin RUST_BACKTRACE=0
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+ip link set lo up
+ulimit -n 65536
+echo \"KERNEL $(uname -r)\"
+"
+    .to_owned();
+    for Program { name, .. } in programs {
+        // One test at a time: no line of a console is torn, and each test has the processors for itself.
+        let arguments = if name == CAPABILITIES { "" } else { " --nocapture --test-threads 1" };
+        script += &format!(
+            "echo \"PROGRAM {name}\"\ntimeout {PATIENCE} /tests/{name}{arguments} 2>&1\necho \"EXIT {name} $?\"\n"
+        );
+    }
+    // What the kernel complained of is a failure of ours, too.
+    script += "dmesg | grep -E 'WARNING:|BUG:|Oops|blocked for more than' | sed 's/^/COMPLAINT /'
+echo END
+reboot -f
+";
+    script
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask kernels`: the tests on a kernel that is older than this machine's, in a virtual machine.
+//!
+//! The kernel is Debian's own package, the programs are this workspace's tests, linked statically, and
+//! nothing else is in the machine but a shell. Two things fail: a test, and a kernel that has more or
+//! fewer capabilities than `CORONET_MASK` hides when it plays that kernel, because then every run of
+//! `cargo xtask masks` tests something else than it says.
+
+mod machine;
+mod image;
+mod programs;
+mod debian;
+mod verdict;
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+/// Which kernel, and for how long.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The version of the kernel, as the names of Debian's packages begin.
+    #[arg(long, default_value = "6.1")]
+    kernel: String,
+    /// Only test programs whose name contains one of these, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    only: Vec<String>,
+    /// Minutes that the machine may run.
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
+}
+
+/// Boots the kernel and runs the tests; true if nothing failed, and if there is nothing to boot with.
+pub(crate) fn run(root: &Path, options: &Options) -> bool {
+    if !machine::is_there() {
+        println!("SKIP kernels: no qemu-system-x86_64 here (Debian: apt-get install qemu-system-x86)");
+        return true;
+    }
+    match prepare_and_boot(root, options) {
+        Ok(fine) => fine,
+        Err(why) => {
+            println!("kernels: {why}");
+            false
+        }
+    }
+}
+
+fn prepare_and_boot(root: &Path, options: &Options) -> Result<bool, String> {
+    let cache = root.join("target/kernels");
+    std::fs::create_dir_all(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
+    let kernel = debian::kernel(&cache, &options.kernel)?;
+    let shell = debian::shell(&cache)?;
+    let mut programs = programs::build(root)?;
+    programs.retain(|program| {
+        options.only.is_empty() || options.only.iter().any(|part| program.name.contains(part.as_str()))
+    });
+    println!("==> Linux {}, {} test programs", kernel.release, programs.len());
+    let image = image::pack(&cache, &shell, &programs)?;
+    let said = machine::boot(&kernel.image, &image, Duration::from_secs(60 * options.minutes))?;
+    let log = cache.join(format!("{}.log", kernel.release));
+    std::fs::write(&log, &said).map_err(|error| format!("{}: {error}", log.display()))?;
+    let verdict = verdict::judge(&said);
+    print!("{}", verdict.text);
+    println!("all that it said: {}", log.display());
+    Ok(verdict.fine)
+}
