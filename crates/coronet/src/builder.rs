@@ -46,6 +46,16 @@ impl Builder {
         self
     }
 
+    /// Whether the ring is restricted, for good, to the operations and registrations that Coronet uses;
+    /// it is not by default. Whoever gets hold of its descriptor or its memory can then have the
+    /// kernel do no more than that: filters of system calls do not see what a ring does.
+    ///
+    /// What it refuses fails with `EACCES`. On epoll there is no ring to restrict.
+    pub fn restrict(mut self, restrict: bool) -> Self {
+        self.ring.restrict = restrict;
+        self
+    }
+
     /// How many tasks run before the core looks for completions; 61 by default.
     pub fn event_interval(mut self, tasks: u32) -> Self {
         self.exec.event_interval = tasks;

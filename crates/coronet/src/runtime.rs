@@ -7,6 +7,7 @@ use std::rc::Rc;
 use coronet_exec::Executor;
 use coronet_io::context::{self, Context};
 use coronet_ring::BackendReport;
+use rustix::process::{Pid, getpid};
 
 use crate::builder::Builder;
 use crate::metrics::{Metrics, combine};
@@ -16,6 +17,11 @@ use crate::park::DriverPark;
 ///
 /// Dropping it drops its tasks, cancels what is in flight, and waits for the kernel to give
 /// everything back: see [`Builder::drain_timeout`].
+///
+/// A child that the process forks has no use of it: [`Runtime::block_on`] panics there, and dropping it
+/// does nothing. Fork before a runtime runs, or execute another program; a child may make a runtime
+/// of its own. Forking inside of `block_on` and going on with it in the child is not supported: the
+/// memory of the ring is missing there, so that the child ends with a signal, and the parent is safe.
 ///
 /// # Examples
 /// ```
@@ -31,6 +37,8 @@ pub struct Runtime {
     executor: Option<Executor>,
     context: Rc<Context>,
     report: BackendReport,
+    /// The process that made it: see [`Runtime::is_at_home`].
+    home: Pid,
 }
 
 impl Runtime {
@@ -51,17 +59,23 @@ impl Runtime {
         let (park, context) = DriverPark::new(builder.ring_config()?)?;
         let report = context.handle().report();
         let executor = Executor::new(Box::new(park), builder.exec_config());
-        Ok(Self { executor: Some(executor), context, report })
+        Ok(Self { executor: Some(executor), context, report, home: getpid() })
     }
 
     /// Runs `future` to its end, and the tasks meanwhile. Tasks that are not finished by then
     /// stay, and go on with the next `block_on`.
     ///
     /// # Panics
-    /// Inside of another `block_on` on this thread; with the panic of `future`; and if the ring
+    /// In a forked child of the process that made the runtime; inside of another `block_on` on this
+    /// thread; with the panic of `future`; and if the ring
     /// cannot go on at all.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        assert!(
+            self.is_at_home(),
+            "this runtime belongs to process {}, and this is a forked child: make a runtime of its own here",
+            self.home
+        );
         let _entered = context::enter(self.context.clone());
         self.executor().block_on(future)
     }
@@ -76,6 +90,12 @@ impl Runtime {
         combine(self.context.handle().stats(), self.executor().stats())
     }
 
+    /// False in a forked child: the ring's memory is not there, and its descriptor is the parent's ring.
+    /// Asked where a runtime is entered and dropped, and not in between, for it is a system call.
+    fn is_at_home(&self) -> bool {
+        getpid() == self.home
+    }
+
     fn executor(&self) -> &Executor {
         self.executor.as_ref().expect("the runtime is not dropped yet")
     }
@@ -83,6 +103,11 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if !self.is_at_home() {
+            // What is in flight is the parent's: neither cancelled nor waited for, nor closed behind its back.
+            std::mem::forget((self.executor.take(), self.context.clone()));
+            return;
+        }
         // Destructors of tasks find their sockets' driver, as they find their executor: unless another
         // one is current on this thread, which is then the one for both.
         let _entered = (!Executor::is_running_here()).then(|| context::enter(self.context.clone()));

@@ -22,6 +22,9 @@ pub struct Config {
     /// Entries of the submission queue, 8 to 32,768; the kernel rounds up to a power of two.
     /// The completion queue is at least four times as large.
     pub entries: u32,
+    /// The ring refuses what Coronet does not use, for good (`EACCES`): other operations, other
+    /// registrations. On epoll there is no ring to restrict.
+    pub restrict: bool,
     /// How long dropping the driver may wait for the kernel to give everything back.
     pub drain_timeout: Duration,
 }
@@ -29,7 +32,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         // 256 entries: enough for the burst of one turn. 5 s: a disk may be slow, a restart should not be.
-        Self { backend: Preference::Auto, entries: 256, drain_timeout: Duration::from_secs(5) }
+        Self {
+            backend: Preference::Auto,
+            entries: 256,
+            restrict: false,
+            drain_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -60,7 +68,7 @@ impl Driver {
             let text = format!("a ring has 8 to 32768 entries, not {}", config.entries);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        Ok(match select::open(config.backend, config.entries)? {
+        Ok(match select::open(config.backend, config.entries, config.restrict)? {
             Chosen::Uring(uring) => {
                 let ring = Some(uring.ring().as_raw_fd());
                 Self::start(Engine::Uring(uring), ring, config.drain_timeout)

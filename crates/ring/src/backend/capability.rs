@@ -88,7 +88,7 @@ struct Scratch {
 
 impl Scratch {
     fn new(mask: &'static Mask) -> io::Result<Self> {
-        let (ring, _) = setup::build(Setup { entries: 8, mask })?;
+        let (ring, _) = setup::build(Setup { entries: 8, restrict: false, mask })?;
         Ok(Self { ring, operations: 0 })
     }
 

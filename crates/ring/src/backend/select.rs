@@ -45,9 +45,9 @@ pub(crate) enum Chosen {
 }
 
 /// Sets up the backend that `preference` asks for.
-pub(crate) fn open(preference: Preference, entries: u32) -> io::Result<Chosen> {
+pub(crate) fn open(preference: Preference, entries: u32, restrict: bool) -> io::Result<Chosen> {
     let mask = Mask::of_process()?;
-    let uring = || Uring::open(Setup { entries, mask }, Capabilities::probe()?).map(Box::new);
+    let uring = || Uring::open(Setup { entries, restrict, mask }, Capabilities::probe()?).map(Box::new);
     let epoll = |why: String| {
         let mut capabilities = epoll::CAPABILITIES;
         mask.apply(&mut capabilities);

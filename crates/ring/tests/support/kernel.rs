@@ -23,7 +23,7 @@ pub fn skip(name: &str, reason: impl std::fmt::Display) {
 
 /// A driver on this backend, or `None` and a line that says why.
 pub fn open(backend: Preference, name: &str, entries: u32) -> Option<Driver> {
-    let config = Config { backend, entries, drain_timeout: PATIENCE };
+    let config = Config { backend, entries, drain_timeout: PATIENCE, ..Config::default() };
     match Driver::new(config) {
         Ok(driver) => Some(driver),
         Err(error) if backend == Preference::Uring => {

@@ -12,6 +12,7 @@
 pub(crate) mod encode;
 mod files;
 pub(crate) mod setup;
+mod restrict;
 
 use std::cell::OnceCell;
 use std::io;
@@ -79,8 +80,9 @@ impl Uring {
         } else {
             String::new()
         };
+        let restricted = if setup.restrict { ", restricted to what is used" } else { "" };
         let why = format!(
-            "{}, {} + {} entries{shrunk}, kernel {}; operations were run, not assumed{}",
+            "{}, {} + {} entries{shrunk}{restricted}, kernel {}; operations were run, not assumed{}",
             rung.name,
             params.sq_entries(),
             params.cq_entries(),
@@ -299,5 +301,44 @@ unsafe impl Backend for Uring {
 
     fn counters(&self) -> Counters {
         self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::mask::Mask;
+
+    /// The trap: a restriction that is registered and not in force refuses nothing.
+    #[test]
+    fn a_restricted_ring_refuses_what_is_not_used_and_an_open_one_does_not() {
+        let Ok(capabilities) = Capabilities::probe() else {
+            return println!(
+                "SKIP a_restricted_ring_refuses_what_is_not_used_and_an_open_one_does_not: no io_uring here"
+            );
+        };
+        let mask = Mask::of_process().expect("known names");
+        for (restrict, fsync, nop) in [(true, -libc::EACCES, 0), (false, -libc::EBADF, 0)] {
+            let mut ring = Uring::open(Setup { entries: 8, restrict, mask }, capabilities).expect("a ring");
+            assert_eq!(ring.report().why.contains("restricted"), restrict);
+            for (entry, expected) in
+                [(opcode::Fsync::new(Fd(-1)).build(), fsync), (opcode::Nop::new().build(), nop)]
+            {
+                let token = Token::internal(7);
+                assert_eq!(ring.publish(entry.user_data(token.to_raw())), Submitted::Accepted);
+                let result = loop {
+                    ring.enter(2, 1, None).expect("an enter");
+                    let mut queue = ring.ring.completion();
+                    if let Some(done) = queue.find(|done| done.user_data() == token.to_raw()) {
+                        break done.result();
+                    }
+                };
+                assert_eq!(result, expected);
+            }
+            let mut known = io_uring::Probe::new();
+            let registered = ring.ring.submitter().register_probe(&mut known);
+            let refused = registered.err().and_then(|error| error.raw_os_error());
+            assert_eq!(refused, restrict.then_some(libc::EACCES));
+        }
     }
 }

@@ -6,12 +6,15 @@ use io_uring::IoUring;
 
 use crate::backend::mask::Mask;
 use crate::backend::refusal::{Refusal, Stage};
+use crate::backend::uring::restrict;
 
 /// The size of a ring.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// Entries of the submission queue; the kernel rounds up to a power of two.
     pub(crate) entries: u32,
+    /// Only what Coronet uses is allowed on it: see `restrict.rs`.
+    pub(crate) restrict: bool,
     /// Rungs that are left out.
     pub(crate) mask: &'static Mask,
 }
@@ -42,7 +45,7 @@ const ENTRIES_MIN: u32 = 8;
 pub(crate) fn build(setup: Setup) -> io::Result<(IoUring, Rung)> {
     let mut entries = setup.entries.max(ENTRIES_MIN);
     loop {
-        match climb(entries, setup.mask) {
+        match climb(entries, setup) {
             // Locked memory or fragmentation: a smaller ring may fit.
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && entries > ENTRIES_MIN => entries /= 2,
             other => return other.map_err(|error| Refusal::new(Stage::Setup, &error).into()),
@@ -50,9 +53,9 @@ pub(crate) fn build(setup: Setup) -> io::Result<(IoUring, Rung)> {
     }
 }
 
-fn climb(entries: u32, mask: &Mask) -> io::Result<(IoUring, Rung)> {
+fn climb(entries: u32, setup: Setup) -> io::Result<(IoUring, Rung)> {
     let mut refusal = None;
-    for rung in LADDER.into_iter().filter(|rung| rung.is_allowed(mask)) {
+    for rung in LADDER.into_iter().filter(|rung| rung.is_allowed(setup.mask)) {
         let mut builder = IoUring::builder();
         builder.dontfork().setup_clamp().setup_cqsize(completions(entries));
         if rung.defer_taskrun {
@@ -64,8 +67,16 @@ fn climb(entries: u32, mask: &Mask) -> io::Result<(IoUring, Rung)> {
         if rung.coop_taskrun {
             builder.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
         }
+        if setup.restrict {
+            builder.setup_r_disabled();
+        }
         match builder.build(entries) {
-            Ok(ring) => return Ok((ring, rung)),
+            Ok(ring) => {
+                if setup.restrict {
+                    restrict::lock(&ring)?;
+                }
+                return Ok((ring, rung));
+            }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refusal = Some(error),
             Err(error) => return Err(error),
         }
