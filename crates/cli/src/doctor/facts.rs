@@ -9,6 +9,8 @@ pub(crate) struct Facts {
     pub(crate) kernel: String,
     /// What the library chose.
     pub(crate) backend: Result<Chosen, Refused>,
+    /// Why there is no ring here, whatever was chosen; `None` if there is one.
+    pub(crate) ring_refused: Option<Cause>,
     /// The limit of locked memory, in bytes; `None` is no limit.
     pub(crate) memlock: Option<u64>,
     /// The soft and the hard limit of open files; `None` is no limit.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::path::Path;
 
-use coronet::Runtime;
+use coronet::{Backend, Refusal, Runtime};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -19,6 +19,7 @@ pub(crate) fn gather() -> Facts {
     Facts {
         kernel: coronet::ring::kernel_release(),
         backend: backend(),
+        ring_refused: ring_refused(),
         memlock: getrlimit(Resource::Memlock).current,
         nofile: (nofile.current, nofile.maximum),
         cpus: cpus.len(),
@@ -42,16 +43,23 @@ fn backend() -> Result<Chosen, Refused> {
                 capabilities: report.capabilities.each().map(|one| (one.name, one.there)).collect(),
             })
         }
-        Err(error) => {
-            let cause = match coronet::ring::error::errno(&error).map(Errno::from_raw_os_error) {
-                Some(Errno::PERM | Errno::ACCESS) => Cause::Forbidden,
-                Some(Errno::NOSYS) => Cause::Absent,
-                Some(Errno::NOMEM) => Cause::Memory,
-                _ => Cause::Other,
-            };
-            Err(Refused { cause, message: error.to_string() })
-        }
+        Err(error) => Err(Refused { cause: cause(&error), message: error.to_string() }),
     }
+}
+
+fn cause(error: &std::io::Error) -> Cause {
+    let refused = Refusal::of(error).map(|refusal| refusal.errno);
+    match refused.or_else(|| coronet::ring::error::errno(error)).map(Errno::from_raw_os_error) {
+        Some(Errno::PERM | Errno::ACCESS) => Cause::Forbidden,
+        Some(Errno::NOSYS) => Cause::Absent,
+        Some(Errno::NOMEM) => Cause::Memory,
+        _ => Cause::Other,
+    }
+}
+
+/// Asked by name, which no variable overrides: who runs on epoll may want to know why, or that it need not be.
+fn ring_refused() -> Option<Cause> {
+    Runtime::builder().backend(Backend::Uring).build().err().map(|error| cause(&error))
 }
 
 fn container() -> Option<String> {

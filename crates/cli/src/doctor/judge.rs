@@ -37,7 +37,7 @@ const CAPABILITIES: [(&str, &str, &str); 10] = [
     ("bundles", "6.10", "one completion per buffer when much arrives at once"),
     ("incremental", "6.12", "64 receive buffers of 16 KiB in place of 8 that are shared by many messages"),
     ("min_wait", "6.12", "the ring wakes at the first completion"),
-    ("file_table", "6.13", "busy sockets are sent on by their number: 1 to 2 % more of a small message"),
+    ("file_table", "6.13", "each send looks its socket up by number: 1 to 2 % of a small message"),
 ];
 
 /// The memory that the queues of a dozen cores take.
@@ -93,13 +93,16 @@ fn backend(facts: &Facts) -> Finding {
 
 /// What to do so that io_uring works.
 fn io_uring_advice(facts: &Facts) -> String {
-    let cause = facts.backend.as_ref().err().map(|refused| refused.cause);
+    let cause = facts.ring_refused;
+    if cause.is_none() {
+        return "io_uring works here: leave CORONET_BACKEND unset to use it".to_owned();
+    }
     match (facts.io_uring_disabled, facts.seccomp, cause) {
         (Some(2), _, _) => "sysctl -w kernel.io_uring_disabled=0".to_owned(),
         (Some(1), _, Some(Cause::Forbidden)) => {
             "join the group of kernel.io_uring_group, or sysctl -w kernel.io_uring_disabled=0".to_owned()
         }
-        (_, Some(2), Some(Cause::Forbidden) | None) => {
+        (_, Some(2), Some(Cause::Forbidden)) => {
             "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile; with Docker: \
              --security-opt seccomp=PROFILE.json"
                 .to_owned()
@@ -207,18 +210,24 @@ fn container(facts: &Facts) -> Finding {
     const TOPIC: &str = "container";
     match &facts.container {
         None => good(TOPIC, "none"),
-        Some(what) if facts.backend.is_ok() => good(TOPIC, what.clone()),
+        Some(what) if facts.ring_refused.is_none() => good(TOPIC, what.clone()),
         Some(what) => fair(TOPIC, what.clone(), "its profile may forbid io_uring: see seccomp below"),
     }
 }
 
 fn seccomp(facts: &Facts) -> Finding {
     const TOPIC: &str = "seccomp";
-    let forbidden = facts.backend.as_ref().is_err_and(|refused| refused.cause == Cause::Forbidden);
     match facts.seccomp {
         None => fair(TOPIC, "unknown", "/proc/self/status does not say"),
         Some(0) => good(TOPIC, "off"),
-        Some(_) if forbidden => bad(TOPIC, "a filter is on", "it is the likely reason for the refusal above"),
+        Some(_) if facts.ring_refused == Some(Cause::Forbidden) => {
+            bad(TOPIC, "a filter is on", "it is the likely reason for the refusal above")
+        }
+        // Some sandboxes answer as if the call did not exist.
+        Some(_) if facts.ring_refused == Some(Cause::Absent) => {
+            fair(TOPIC, "a filter is on", "it may be what hides io_uring, if the kernel has it")
+        }
+        Some(_) if facts.ring_refused.is_some() => good(TOPIC, "a filter is on; io_uring fails otherwise"),
         Some(_) => good(TOPIC, "a filter is on, and lets io_uring pass"),
     }
 }
@@ -228,7 +237,7 @@ fn sysctl(facts: &Facts) -> Finding {
     match facts.io_uring_disabled {
         None => good(TOPIC, "this kernel has no such switch (6.6)"),
         Some(0) => good(TOPIC, "0: allowed for all"),
-        Some(1) if facts.backend.is_ok() => good(TOPIC, "1: allowed for this user"),
+        Some(1) if facts.ring_refused.is_none() => good(TOPIC, "1: allowed for this user"),
         Some(1) => bad(TOPIC, "1: privileged users and one group only", &io_uring_advice(facts)),
         Some(value) => {
             bad(TOPIC, format!("{value}: forbidden for all"), "sysctl -w kernel.io_uring_disabled=0")

@@ -55,6 +55,7 @@ mod tests {
                 why: "DEFER_TASKRUN, NO_SQARRAY, 256 + 4096 entries, kernel 6.18.2".to_owned(),
                 capabilities: NEW.iter().map(|&name| (name, true)).collect(),
             }),
+            ring_refused: None,
             memlock: Some(8 << 20),
             nofile: (Some(65_536), Some(65_536)),
             cpus: 4,
@@ -79,6 +80,7 @@ mod tests {
     #[test]
     fn a_container_that_forbids_io_uring_is_told_which_profile_to_change() {
         let facts = Facts {
+            ring_refused: Some(Cause::Forbidden),
             backend: refused(
                 Cause::Forbidden,
                 "io_uring_setup: io_uring is blocked: Operation not permitted",
@@ -94,6 +96,7 @@ mod tests {
     #[test]
     fn a_sysctl_that_forbids_io_uring_is_named_with_its_cure() {
         let facts = Facts {
+            ring_refused: Some(Cause::Forbidden),
             backend: refused(
                 Cause::Forbidden,
                 "io_uring_setup: io_uring is blocked: Operation not permitted",
@@ -108,6 +111,7 @@ mod tests {
     fn a_kernel_without_io_uring_is_told_which_one_has_it() {
         let facts = Facts {
             kernel: "4.19.0".to_owned(),
+            ring_refused: Some(Cause::Absent),
             backend: refused(
                 Cause::Absent,
                 "io_uring_setup: this kernel has no io_uring: Function not implemented",
@@ -122,6 +126,7 @@ mod tests {
     fn too_little_locked_memory_on_a_kernel_that_counts_rings_is_the_cause() {
         let facts = Facts {
             kernel: "5.11.0".to_owned(),
+            ring_refused: Some(Cause::Memory),
             backend: refused(Cause::Memory, "io_uring_setup: raise RLIMIT_MEMLOCK: Cannot allocate memory"),
             memlock: Some(64 << 10),
             io_uring_disabled: None,
