@@ -11,6 +11,7 @@ use super::programs::{CAPABILITIES, Program};
 /// Emulated processors are slow: this many seconds for one program.
 const PATIENCE: u32 = 600;
 const DIRECTORY: u32 = 0o040_755;
+const PLAIN: u32 = 0o100_644;
 const EXECUTABLE: u32 = 0o100_755;
 
 /// Packs the image.
@@ -30,10 +31,13 @@ fn write(path: &Path, shell: &Path, programs: &[Program]) -> io::Result<()> {
         entry.write_all(bytes)?;
         entry.finish().map(drop)
     };
-    for directory in ["bin", "dev", "proc", "sys", "tests", "tmp"] {
+    for directory in ["bin", "dev", "etc", "proc", "sys", "tests", "tmp"] {
         add(directory, DIRECTORY, &[])?;
     }
     add("bin/busybox", EXECUTABLE, &fs::read(shell)?)?;
+    // Names are looked up in a file: nobody answers questions here.
+    add("etc/hosts", PLAIN, b"127.0.0.1 localhost\n::1 localhost\n")?;
+    add("etc/nsswitch.conf", PLAIN, b"hosts: files\n")?;
     add("init", EXECUTABLE, init(programs).as_bytes())?;
     for program in programs {
         add(&format!("tests/{}", program.name), EXECUTABLE, &fs::read(&program.path)?)?;
@@ -53,6 +57,7 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 ip link set lo up
 ulimit -n 65536
+echo
 echo \"KERNEL $(uname -r)\"
 "
     .to_owned();

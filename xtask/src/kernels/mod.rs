@@ -52,7 +52,9 @@ fn prepare_and_boot(root: &Path, options: &Options) -> Result<bool, String> {
     let shell = debian::shell(&cache)?;
     let mut programs = programs::build(root)?;
     programs.retain(|program| {
-        options.only.is_empty() || options.only.iter().any(|part| program.name.contains(part.as_str()))
+        program.name == programs::CAPABILITIES
+            || options.only.is_empty()
+            || options.only.iter().any(|part| program.name.contains(part.as_str()))
     });
     println!("==> Linux {}, {} test programs", kernel.release, programs.len());
     let image = image::pack(&cache, &shell, &programs)?;

@@ -20,21 +20,27 @@ const NOT_THERE: [&str; 2] = ["ring-compile_fail", "ring-coronet_ring"];
 
 /// Builds them, without a shared library.
 pub(super) fn build(root: &Path) -> Result<Vec<Program>, String> {
+    let mut programs = cargo(root, &["build", "-p", "coronet-ring", "--example", "capabilities"])?;
+    let packages = ["-p", "coronet-ring", "-p", "coronet-io", "-p", "coronet"];
+    let mut tests = cargo(root, &[&["test", "--no-run", "--tests"][..], &packages].concat())?;
+    tests.sort_by(|one, other| one.name.cmp(&other.name));
+    // Capabilities first: who reads along wants to know what runs here.
+    programs.append(&mut tests);
+    programs.retain(|program| !NOT_THERE.contains(&program.name.as_str()));
+    Ok(programs)
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Result<Vec<Program>, String> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--no-run", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
-    cargo.args(["-p", "coronet-ring", "-p", "coronet-io", "-p", "coronet", "--tests", "--examples"]);
+    cargo.args(arguments).args(["--target", TARGET, "--message-format", "json-render-diagnostics"]);
     // Without what debuggers read they are small enough for the memory of a small machine.
     cargo.env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=debuginfo").current_dir(root);
-    println!("==> {cargo:?}");
+    println!("==> cargo {}", arguments.join(" "));
     let output = cargo.stderr(Stdio::inherit()).output().map_err(|error| format!("cargo: {error}"))?;
     if !output.status.success() {
         return Err("the tests do not build".to_owned());
     }
-    let mut programs: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().filter_map(program).collect();
-    programs.retain(|program| !NOT_THERE.contains(&program.name.as_str()));
-    // Capabilities first: who reads along wants to know what runs here.
-    programs.sort_by_key(|program| (program.name != CAPABILITIES, program.name.clone()));
-    Ok(programs)
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(program).collect())
 }
 
 /// What a line of cargo says of a program that it built.
