@@ -8,6 +8,8 @@
 mod ci;
 mod kernels;
 mod masks;
+mod storm;
+mod mutants;
 mod asan;
 mod inject;
 mod loom;
@@ -39,6 +41,10 @@ enum Command {
     Kernels(kernels::Options),
     /// Run the tests as on older kernels, and on epoll.
     Masks(masks::Options),
+    /// Run the conformance suite in the simulated kernel under many seeds, on all CPUs.
+    Storm(storm::Options),
+    /// Show that the conformance suite finds each fault that is planted in the runtime.
+    Mutants,
     /// Check the rules of docs/STYLE.md that a program can check.
     Tidy,
     /// Write the pages of docs/ that are made from the code.
@@ -59,6 +65,8 @@ fn main() -> ExitCode {
         Command::Ci(options) => ci::run(&root, &options),
         Command::Kernels(options) => kernels::run(&root, &options),
         Command::Masks(options) => masks::run(&root, &options),
+        Command::Storm(options) => storm::run(&root, &options),
+        Command::Mutants => mutants::run(&root),
         Command::Tidy => tidy::run(&root),
         Command::Docs => tidy::write_documents(&root),
         Command::Asan => asan::run(&root),

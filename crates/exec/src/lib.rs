@@ -42,6 +42,9 @@ mod idle;
 mod park;
 // What time it is.
 mod clock;
+// Faults planted for the conformance suite.
+#[cfg(feature = "mutants")]
+mod mutants;
 // Counters.
 mod stats;
 // What loom replaces.

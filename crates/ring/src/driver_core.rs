@@ -145,6 +145,10 @@ impl Core {
         if self.table.is_queued(token) {
             self.refuse(token);
         } else if self.table.is_lent(token) && (!self.cancels.is_empty() || !self.offer_cancel(token)) {
+            #[cfg(feature = "mutants")]
+            if crate::mutants::is("cancel-lost") {
+                return;
+            }
             self.cancels.push_back(token);
         }
     }

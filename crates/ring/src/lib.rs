@@ -48,6 +48,9 @@ mod driver_core;
 pub mod backend;
 mod lifecycle;
 pub mod op;
+#[cfg(feature = "mutants")]
+#[doc(hidden)]
+pub mod mutants;
 pub mod request;
 pub mod pool;
 pub mod span;

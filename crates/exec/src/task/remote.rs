@@ -56,6 +56,10 @@ fn woken(word: i64) -> Option<(i64, Then)> {
     }
     // Written even if nothing changes: the write publishes what the waker did before.
     let then = if word & QUEUED == 0 { Then::Push } else { Then::Nothing };
+    #[cfg(feature = "mutants")]
+    if crate::mutants::is("waker-lost") {
+        return Some((word | QUEUED, then));
+    }
     Some((word | QUEUED | NOTIFIED, then))
 }
 
@@ -112,6 +116,10 @@ impl RemoteWord {
             let (mut next, then) = dropped(word);
             if is_wake && word & ORPHAN == 0 {
                 next |= NOTIFIED;
+            }
+            #[cfg(feature = "mutants")]
+            if crate::mutants::is("waker-lost") {
+                next &= !NOTIFIED;
             }
             match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return then,

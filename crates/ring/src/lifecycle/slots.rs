@@ -76,6 +76,8 @@ impl Slots {
         }
         self.generations = self.generations.wrapping_add(1).max(1);
         let generation = self.generations;
+        #[cfg(feature = "mutants")]
+        let generation = if crate::mutants::is("stale-routed") { 1 } else { generation };
         let slot = &mut self.slots[key];
         debug_assert!(slot.generation == 0 && slot.waker.is_none() && slot.results.len() == 0);
         slot.state = State::Queued;

@@ -15,6 +15,8 @@ use crate::lifecycle::prefetch::prefetch;
 use crate::lifecycle::results::Results;
 use crate::lifecycle::slots::{Picks, Slot, SlotKey, Slots};
 use crate::lifecycle::state::{Action, Event, State, step};
+#[cfg(feature = "mutants")]
+use crate::mutants;
 use crate::op::{MultiOp, OnDrop, Op};
 use crate::pool::GroupId;
 use crate::request::Submitted;
@@ -49,10 +51,34 @@ enum Farewell {
     Item(Completion),
 }
 
+#[cfg(feature = "mutants")]
+impl Farewell {
+    /// Without the results that a fault loses.
+    fn mutilated(self, is_multishot: bool) -> Self {
+        let is_lost = |done: &Completion| match done.buffer() {
+            Some(_) => mutants::is("buffer-lost"),
+            None => mutants::is("descriptor-leaked") && done.result >= 0,
+        };
+        match self {
+            Self::Item(done) if is_lost(&done) => Self::Item(Completion::failed(libc::ECANCELED)),
+            Self::Over(mut results) if is_multishot => {
+                let mut kept = Results::default();
+                while let Some(done) = results.pop() {
+                    kept.push(if is_lost(&done) { Completion::failed(libc::ECANCELED) } else { done });
+                }
+                Self::Over(kept)
+            }
+            Self::Over(_) | Self::Item(_) | Self::Unsent => self,
+        }
+    }
+}
+
 impl Parting {
     /// Drops what has to be dropped; the slot, if it is free now. Call it with the table free.
     pub(crate) fn run(self) -> Option<SlotKey> {
         let Self { contract, cell, token, group, farewell } = self;
+        #[cfg(feature = "mutants")]
+        let farewell = farewell.mutilated(contract.is_multishot);
         match farewell {
             Farewell::Unsent => {
                 // SAFETY: [cell-typed] the slot paired contract and cell, and is vacant; [loan-pinned] never lent.
@@ -180,6 +206,8 @@ impl Table {
         let group = lent.request().group();
         assert!(group.is_none_or(|group| group.driver() == self.driver), "a buffer group of another driver");
         slot.picks = Picks::of(lent.request());
+        #[cfg(feature = "mutants")]
+        mutants::lend(self.driver, token, lent.request());
         let submitted = offer(lent);
         if submitted == Submitted::Accepted {
             let (next, action) = step(slot.state, Event::Accepted);
@@ -208,6 +236,8 @@ impl Table {
         let (next, action) = step(slot.state, event);
         if event == Event::Last && was_lent {
             self.lent -= 1;
+            #[cfg(feature = "mutants")]
+            mutants::over(self.driver, token);
         }
         let mut applied = Applied::Known;
         match action {
@@ -331,6 +361,10 @@ impl Table {
     pub(crate) fn drop_future(&mut self, token: Token) -> (Dropped, Option<Waker>) {
         let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
         let waker = slot.waker.take();
+        #[cfg(feature = "mutants")]
+        if mutants::is("free-on-drop") {
+            mutants::free(self.driver, token);
+        }
         let (next, action) = step(slot.state, Event::Dropped);
         let dropped = match action {
             Action::ReleaseUnsent | Action::DisposeAndRelease => Dropped::Parts(self.part(token)),

@@ -12,6 +12,8 @@ pub(crate) fn read(span: &Span<'_>, start: usize, count: usize) -> Vec<u8> {
     assert!(start <= len, "byte {start} of {len}");
     let count = count.min(len - start);
     let from = span.as_ptr().wrapping_add(start);
+    #[cfg(feature = "mutants")]
+    coronet_ring::mutants::touch(from as usize, count);
     // SAFETY: [loan-pinned] the operation is not done, so its bytes stay where they are and nobody
     // writes them; `start + count` lies within the span.
     unsafe { std::slice::from_raw_parts(from, count) }.to_vec()
@@ -22,6 +24,8 @@ pub(crate) fn write(span: &SpanMut<'_>, start: usize, bytes: &[u8]) {
     let len = span.len() as usize;
     assert!(start + bytes.len() <= len, "{} bytes at {start} of {len}", bytes.len());
     let to = span.as_mut_ptr().wrapping_add(start);
+    #[cfg(feature = "mutants")]
+    coronet_ring::mutants::touch(to as usize, bytes.len());
     // SAFETY: [loan-pinned] the operation is not done, so its room stays where it is and nobody else
     // touches it; the bytes fit, as asserted.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };

@@ -181,6 +181,8 @@ impl Receive {
                         self.source =
                             if result == 0 { Source::Ended } else { self.after(errno(result), socket)? };
                     }
+                    #[cfg(feature = "mutants")]
+                    None if coronet_ring::mutants::is("no-rearm") => self.source = Source::Ended,
                     // Its last completion carried bytes: it did not fail, it only ended.
                     None => self.source = Source::Idle(Cause::Fresh),
                 },

@@ -75,6 +75,10 @@ impl Transmit {
     /// True if new data may be sent at once.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
+        #[cfg(feature = "mutants")]
+        if coronet_ring::mutants::is("torn-write") {
+            drop(self.under_way.take());
+        }
         let under_way = self.under_way.take();
         let is_idle = under_way.is_none();
         self.under_way.set(under_way);
@@ -92,6 +96,8 @@ impl Transmit {
         };
         Poll::Ready(match done.value() {
             Ok(sent) if sent as usize == of => Ok(()),
+            #[cfg(feature = "mutants")]
+            Ok(_) if coronet_ring::mutants::is("partial-unsaid") => Ok(()),
             Ok(sent) => Err(io::Error::new(io::ErrorKind::WriteZero, Partial { sent: sent as usize, of })),
             Err(error) => Err(error),
         })

@@ -1,0 +1,80 @@
+//! One who takes much does not starve those who want little.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use coronet::time::{Instant, sleep};
+
+use crate::kernel::Kernel;
+use crate::promise::{Promise, promise};
+use crate::support::{bytes_at, check, pair};
+
+pub(crate) const ALL: &[Promise] = &[
+    promise!(a_flood_on_one_connection_does_not_starve_another),
+    promise!(a_flood_does_not_hold_up_timers),
+    promise!(a_task_that_never_waits_lets_others_run),
+];
+
+/// Sends and receives as much as goes, until told to stop.
+async fn flood(over: Rc<Cell<bool>>) {
+    let (stream, peer) = pair().await;
+    let told = over.clone();
+    let writer = coronet::spawn(async move {
+        let bytes = vec![7; 16 * 1024];
+        let mut spare = bytes;
+        while !told.get() {
+            let (result, bytes) = peer.write_all(spare).await;
+            result.expect("the peer reads");
+            spare = bytes;
+        }
+    });
+    while !stream.recv().await.expect("no reset").is_empty() {}
+    writer.await.expect("no panic");
+}
+
+async fn a_flood_on_one_connection_does_not_starve_another(kernel: Kernel) {
+    let over = Rc::new(Cell::new(false));
+    let flood = coronet::spawn(flood(over.clone()));
+    let (stream, peer) = pair().await;
+    let echo = coronet::spawn(async move { coronet::io::forward(&peer, &peer).await.expect("an echo") });
+    for round in 0..kernel.count(300, 20) {
+        stream.write_all(bytes_at(round * 10, 10)).await.0.expect("the peer reads");
+        let (result, bytes) = stream.read_exact([0; 10]).await;
+        result.expect("the answer");
+        check(round * 10, &bytes);
+    }
+    over.set(true);
+    drop(stream);
+    flood.await.expect("no panic");
+    echo.await.expect("no panic");
+}
+
+async fn a_flood_does_not_hold_up_timers(_: Kernel) {
+    let over = Rc::new(Cell::new(false));
+    let flood = coronet::spawn(flood(over.clone()));
+    for _ in 0..10 {
+        let start = Instant::now();
+        sleep(Duration::from_millis(1)).await;
+        assert!(start.elapsed() < Duration::from_secs(5), "it was held up for {:?}", start.elapsed());
+    }
+    over.set(true);
+    flood.await.expect("no panic");
+}
+
+async fn a_task_that_never_waits_lets_others_run(_: Kernel) {
+    let (over, turns) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+    let (told, counted) = (over.clone(), turns.clone());
+    let busy = coronet::spawn(async move {
+        while !told.get() {
+            counted.set(counted.get() + 1);
+            coronet::task::yield_now().await;
+        }
+    });
+    for _ in 0..50 {
+        coronet::task::yield_now().await;
+    }
+    over.set(true);
+    busy.await.expect("no panic");
+    assert!(turns.get() > 0, "it had its turn");
+}

@@ -1,0 +1,30 @@
+//! The promises, by what threatens them: one file each.
+
+mod basics;
+mod cancel;
+mod cores;
+mod fairness;
+mod files;
+mod multishot;
+mod ordering;
+mod orphan;
+mod overload;
+mod partial;
+mod shutdown;
+
+use crate::promise::Promise;
+
+/// All families.
+pub(crate) const ALL: [&[Promise]; 11] = [
+    basics::ALL,
+    partial::ALL,
+    cancel::ALL,
+    orphan::ALL,
+    multishot::ALL,
+    ordering::ALL,
+    files::ALL,
+    shutdown::ALL,
+    overload::ALL,
+    fairness::ALL,
+    cores::ALL,
+];

@@ -1,0 +1,75 @@
+//! Runs promises on the real kernel.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use coronet::{Backend, Runtime};
+
+use crate::kernel::Kernel;
+use crate::promise::Promise;
+use crate::rest;
+
+/// A promise that takes this long hangs.
+const HANG: Duration = Duration::from_secs(60);
+
+/// Held by the promise that runs: descriptors are counted for the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
+static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs `promise` on a runtime of its own; it, and everything it leaves behind, is to be back at the end.
+///
+/// Without io_uring it prints a SKIP, and counts it; it panics under `CORONET_REQUIRE=uring`.
+///
+/// # Panics
+/// If the promise is broken.
+pub fn run(promise: &Promise, kernel: Kernel) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = open_descriptors();
+    let backend = if kernel == Kernel::Epoll { Backend::Epoll } else { Backend::Uring };
+    let builder = Runtime::builder().backend(backend).entries(promise.queue_entries());
+    let runtime = match builder.build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let required = std::env::var("CORONET_REQUIRE").is_ok_and(|backend| backend == "uring");
+            assert!(!required, "io_uring is required: {error}");
+            let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+            // Past the capture of the test harness, to be counted.
+            let _ = writeln!(
+                io::stderr(),
+                "SKIP {}::{}: {error} ({count} so far)",
+                kernel.name(),
+                promise.path()
+            );
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let start = coronet::metrics();
+        let body = coronet::time::timeout(HANG, promise.start(kernel));
+        assert!(body.await.is_ok(), "it hangs");
+        if !promise.leaves_work() {
+            rest::reach(&start).await;
+        }
+    });
+    drop(runtime);
+    // A thread of the pool that has just woken the core may hold its unparker for some microseconds more.
+    let start = Instant::now();
+    while open_descriptors().len() != before.len() && start.elapsed() < Duration::from_secs(2) {
+        std::thread::yield_now();
+    }
+    let after = open_descriptors();
+    assert_eq!(after.len(), before.len(), "descriptors leaked: {after:?}");
+}
+
+/// Each descriptor and what it is; without the one that lists them.
+fn open_descriptors() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc/self/fd").expect("procfs");
+    let named = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let target = std::fs::read_link(&path).ok()?;
+        Some(format!("{} {}", path.file_name()?.display(), target.display()))
+    });
+    named.filter(|line| !line.contains("/proc/")).collect()
+}

@@ -1,0 +1,44 @@
+//! Every promise in the simulated kernel, under a few seeds; `cargo xtask storm` runs more.
+//!
+//! `CORONET_SEED=7 cargo test -p coronet-conformance --test simulated a_sentence` runs one seed again, and
+//! prints what the kernel did.
+
+use coronet_conformance::{Promise, simulated, suite};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// As many as take about half a minute on two cores.
+const SEEDS: u64 = 20;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let promises = suite::all().into_iter().filter(|promise| !promise.is_real_only());
+    let trials = promises.map(|promise| Trial::test(promise.path(), move || hold(&promise)));
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+fn hold(promise: &Promise) -> Result<(), Failed> {
+    if let Ok(seed) = std::env::var("CORONET_SEED") {
+        let seed = seed.parse().map_err(|_| format!("CORONET_SEED is to be a number, and not {seed:?}"))?;
+        return once(promise, seed, true).map(drop);
+    }
+    for seed in (0..SEEDS).filter(|seed| promise.runs_under(*seed)) {
+        let trace = once(promise, seed, false)?;
+        if seed == 0 && trace != once(promise, seed, false)? {
+            return Err("seed 0 took two ways: something in the body is not simulated".into());
+        }
+    }
+    Ok(())
+}
+
+fn once(promise: &Promise, seed: u64, prints: bool) -> Result<u64, Failed> {
+    let outcome = simulated::run(promise, seed, prints);
+    match outcome.failure {
+        None => Ok(outcome.trace),
+        Some(failure) => Err(format!(
+            "under seed {seed}: {failure}\nTo see it again, with all that the kernel did: \
+             CORONET_SEED={seed} cargo test -p coronet-conformance --test simulated {}",
+            promise.path()
+        )
+        .into()),
+    }
+}
