@@ -335,14 +335,17 @@ impl TcpListener {
     /// Takes what waits in the backlog. A connection wakes one of those who accept from a socket; if that
     /// was us, and the cancel came in between, others who share the socket do not know of it.
     async fn sweep(&self, left: &mut Vec<TcpStream>) {
-        while self.socket.system().has_waiting(self.as_fd()) {
+        let mut in_vain = 0;
+        while in_vain < SWEEPS_IN_VAIN_MAX && self.socket.system().has_waiting(self.as_fd()) {
             let accept = self.socket.handle().submit(op::Accept::new(self.socket.fd.clone()));
             // The kernel looks into the backlog before it sees the cancel. Another may have been faster: look again.
             accept.request_cancel();
             match accept.await {
                 Ok(fd) => left.push(TcpStream::adopt(fd)),
                 Err(error)
-                    if error.raw_os_error() == Some(libc::ECANCELED) && !self.socket.handle().is_closed() => {
+                    if error.raw_os_error() == Some(libc::ECANCELED) && !self.socket.handle().is_closed() =>
+                {
+                    in_vain += 1;
                 }
                 Err(error) => match self.after(&error) {
                     After::Next => {}
@@ -360,6 +363,9 @@ impl TcpListener {
         self.socket.system().local_addr(self.as_fd())
     }
 }
+
+/// A kernel that sees the cancel first, again and again, must not keep a listener from closing.
+const SWEEPS_IN_VAIN_MAX: u32 = 64;
 
 enum After {
     Next,
