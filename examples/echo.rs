@@ -41,7 +41,19 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if error.use_stderr() => {
+            // One line, without the hints behind it.
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            let _ = writeln!(io::stderr(), "echo: {}", line.trim_start_matches("error: "));
+            return ExitCode::from(2);
+        }
+        // Help and version, which are no errors.
+        Err(help) => help.exit(),
+    };
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nowhere to say it is no reason to panic.

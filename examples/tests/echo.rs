@@ -225,13 +225,13 @@ fn what_it_cannot_do_is_one_clear_line() {
 }
 
 #[test]
-fn wrong_arguments_are_named() {
+fn wrong_arguments_are_named_in_one_line() {
     let output = example("echo").args(["--listen", "nonsense"]).output().unwrap();
-    assert_refuses(&output, &["--listen", "nonsense"]);
+    assert_refuses_in_a_line(&output, &["--listen", "nonsense"]);
     let output = example("echo").args(["--backend", "nonsense"]).output().unwrap();
-    assert_refuses(&output, &["--backend", "nonsense", "uring"]);
+    assert_refuses_in_a_line(&output, &["--backend", "nonsense", "uring"]);
     let output = example("echo").args(["--cores", "0"]).output().unwrap();
-    assert_refuses(&output, &["--cores"]);
+    assert_refuses_in_a_line(&output, &["--cores"]);
 }
 
 #[test]
