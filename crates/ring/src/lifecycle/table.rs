@@ -223,6 +223,12 @@ impl Table {
         self.slots.get(token)?.picks.group()
     }
 
+    /// Asks for the memory that a completion of this token will touch.
+    #[inline]
+    pub(crate) fn foresee(&self, token: Token) {
+        prefetch(self.slots.place_of(token));
+    }
+
     /// Takes one completion in; what it leads to goes to `later`.
     #[inline]
     pub(crate) fn complete(&mut self, token: Token, done: Completion, later: &mut Later) -> Applied {
