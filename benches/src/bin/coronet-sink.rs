@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Parser;
 use coronet::net::{ListenOptions, TcpListener};
-use coronet::{Cores, Runtime};
+use coronet::{Backend, Cores, Runtime};
 use rival_options::{Outcome, Ready};
 
 /// Receives and forgets, on Coronet.
@@ -22,6 +22,9 @@ struct Options {
     /// Cores, each with a listener of its own.
     #[arg(long, alias = "threads", default_value = "1")]
     cores: std::num::NonZeroU16,
+    /// The backend: auto, uring or epoll.
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    backend: Backend,
 }
 
 fn main() -> ExitCode {
@@ -33,11 +36,12 @@ fn serve(options: Options) -> Outcome {
     let sockets = ListenOptions::default().bind_group(options.listen, cores)?;
     let ready = Ready::new(sockets[0].local_addr()?, cores);
     let sockets = Arc::new(Mutex::new(sockets));
-    let running = Cores::count(cores).builder(Runtime::builder()).start(move |_| {
-        let socket = sockets.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let ready = ready.clone();
-        async move { accept(TcpListener::from(socket.expect("one for each core")), ready).await }
-    })?;
+    let running =
+        Cores::count(cores).builder(Runtime::builder().backend(options.backend)).start(move |_| {
+            let socket = sockets.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let ready = ready.clone();
+            async move { accept(TcpListener::from(socket.expect("one for each core")), ready).await }
+        })?;
     for result in running.join() {
         result.map_err(|error| Box::<dyn Error>::from(error.to_string()))??;
     }

@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -25,6 +26,7 @@ const LARGE: usize = 8 << 20;
 pub struct Program {
     path: PathBuf,
     options: Vec<String>,
+    catches_sigterm: bool,
 }
 
 /// A program that runs and listens; it is killed when this is dropped.
@@ -32,6 +34,7 @@ pub struct Program {
 pub struct Running {
     child: Child,
     output: BufReader<ChildStdout>,
+    catches_sigterm: bool,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -39,7 +42,14 @@ pub struct Running {
 impl Program {
     /// The program at `path`, started with `options`.
     pub fn new(path: impl Into<PathBuf>, options: &[&str]) -> Self {
-        Self { path: path.into(), options: options.iter().map(|&word| word.to_owned()).collect() }
+        let options = options.iter().map(|&word| word.to_owned()).collect();
+        Self { path: path.into(), options, catches_sigterm: true }
+    }
+
+    /// The same, but SIGTERM may simply kill it.
+    #[must_use]
+    pub fn killed_by_sigterm(self) -> Self {
+        Self { catches_sigterm: false, ..self }
     }
 
     /// Starts it with `more` options and waits until it says where it listens.
@@ -56,7 +66,10 @@ impl Program {
         let read = output.read_line(&mut line);
         let address = line.trim_end().strip_prefix("listening on ").and_then(|text| text.parse().ok());
         match address {
-            Some(address) if read.is_ok() => Ok(Running { child, output, address }),
+            Some(address) if read.is_ok() => {
+                let catches_sigterm = self.catches_sigterm;
+                Ok(Running { child, output, catches_sigterm, address })
+            }
             _ => {
                 let _ = child.kill();
                 let mut reason = String::new();
@@ -139,7 +152,8 @@ impl Running {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).map_err(|error| format!("send SIGTERM: {error}"))?;
         let status = self.child.wait().map_err(text("wait for its end"))?;
-        if status.code() != Some(0) {
+        let killed = status.signal() == Some(Signal::TERM.as_raw()) && !self.catches_sigterm;
+        if status.code() != Some(0) && !killed {
             return Err(format!("after SIGTERM it ends with {status}"));
         }
         let (mut output, mut errors) = (String::new(), String::new());

@@ -27,6 +27,9 @@ const VARIANTS: &[(&str, &[&str])] = &[
     ("rival-std-threads", &["--threads", "2"]),
 ];
 
+/// Those that are installed, not built: proxies and nothing else.
+const PROXIES: &[&str] = &["rival-haproxy", "rival-nginx"];
+
 #[test]
 fn every_program_keeps_the_contract() {
     let (mut broken, mut skipped) = (Vec::new(), 0);
@@ -64,6 +67,32 @@ fn every_program_keeps_the_contract() {
         println!("checked {called}");
     }
     println!("{} variants, {skipped} of them SKIP", VARIANTS.len());
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn installed_proxies_keep_the_contract_of_a_proxy() {
+    let (mut broken, mut skipped) = (Vec::new(), 0);
+    for name in PROXIES {
+        let program = Program::new(build(name).expect("they have no runtime that could fail to build"), &[]);
+        let program = program.killed_by_sigterm();
+        if let Err(reason) = program.start(&["--mode", "proxy", "--to", "127.0.0.1:9"]) {
+            println!("SKIP {name}: it does not start: {reason}");
+            skipped += 1;
+            continue;
+        }
+        let checks = [
+            ("proxy", program.proxies(&[])),
+            ("proxy with a buffer", program.proxies(&["--buffer", "32768"])),
+            ("bad options", program.refuses_bad_options()),
+        ];
+        broken.extend(
+            checks
+                .into_iter()
+                .filter_map(|(what, verdict)| verdict.err().map(|fault| format!("{name}: {what}: {fault}"))),
+        );
+    }
+    println!("{} proxies, {skipped} of them SKIP", PROXIES.len());
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 

@@ -6,6 +6,8 @@
 //!
 //! How bytes are moved is the program's own business: that is what is measured.
 
+pub mod installed;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};

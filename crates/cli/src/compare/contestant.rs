@@ -58,6 +58,8 @@ enum Source {
     Ours(&'static [&'static str]),
     /// One program with all modes.
     Foreign(Program),
+    /// One program that is a proxy and nothing else.
+    ForeignProxy(Program),
 }
 
 /// Every row there is, in the order of tables.
@@ -74,6 +76,8 @@ pub(crate) const ALL: &[Contestant] = &[
     rival("compio", "compio on io_uring", "rival-compio"),
     rival("glommio", "glommio", "rival-glommio"),
     rival("std-threads", "a thread per connection", "rival-std-threads"),
+    proxy("haproxy", "haproxy as installed, one thread", "rival-haproxy"),
+    proxy("nginx", "nginx's stream module as installed, one process", "rival-nginx"),
 ];
 
 const fn ours(
@@ -94,6 +98,11 @@ const fn rival(name: &'static str, about: &'static str, package: &'static str) -
     Contestant { name, kind: Kind::Rival, about, program: Source::Foreign(program) }
 }
 
+const fn proxy(name: &'static str, about: &'static str, package: &'static str) -> Contestant {
+    let program = Program { file: package, package, target: Target::Rival };
+    Contestant { name, kind: Kind::Rival, about, program: Source::ForeignProxy(program) }
+}
+
 /// A program and what follows it, but for the address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
@@ -102,6 +111,14 @@ pub(crate) struct Start {
 }
 
 impl Contestant {
+    /// Whether it can do this at all.
+    pub(crate) fn does(&self, workload: Workload) -> bool {
+        match self.program {
+            Source::Ours(_) | Source::Foreign(_) => true,
+            Source::ForeignProxy(_) => workload == Workload::Proxy,
+        }
+    }
+
     /// How to start it for `workload`; `to` is where a proxy connects.
     pub(crate) fn start(&self, workload: Workload, to: Option<&str>) -> Start {
         let words = |list: &[&str]| list.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
@@ -117,7 +134,7 @@ impl Contestant {
                 arguments.extend(words(options));
                 (program, arguments)
             }
-            Source::Foreign(program) => (program, words(&["--mode", mode])),
+            Source::Foreign(program) | Source::ForeignProxy(program) => (program, words(&["--mode", mode])),
         };
         if let (Workload::Proxy, Some(to)) = (workload, to) {
             arguments.extend(words(&["--to", to]));
@@ -156,5 +173,14 @@ mod tests {
         assert_eq!(line("coronet-epoll", Workload::Stream), "coronet-sink --cores 1 --backend epoll");
         assert_eq!(line("monoio", Workload::Proxy), "rival-monoio --mode proxy --to 127.0.0.1:9");
         assert_eq!(line("raw-uring", Workload::Stream), "raw_uring --mode sink");
+        assert_eq!(line("nginx", Workload::Proxy), "rival-nginx --mode proxy --to 127.0.0.1:9");
+    }
+
+    #[test]
+    fn a_mere_proxy_takes_part_in_nothing_else() {
+        let haproxy = ALL.iter().find(|one| one.name == "haproxy").unwrap();
+        assert!(
+            haproxy.does(Workload::Proxy) && !haproxy.does(Workload::Echo) && !haproxy.does(Workload::Idle)
+        );
     }
 }

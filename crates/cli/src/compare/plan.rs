@@ -61,8 +61,9 @@ impl Plan {
     /// # Errors
     /// A name that nobody has.
     pub(crate) fn of(options: &Options) -> anyhow::Result<Self> {
-        let rows = rows(options)?;
         let (cells, left_out) = cells(options)?;
+        let mut rows = rows(options)?;
+        rows.retain(|row| cells.iter().any(|cell| row.does(cell.workload)));
         let plan = Self { cells, rows, rounds: 3, duration: DURATION_MIN, warmup: 0.0, left_out };
         Ok(plan.fitted(options))
     }
@@ -92,7 +93,12 @@ impl Plan {
 
     /// Measurements, at most: a row that fails in a cell is not measured again there.
     pub(crate) fn measurements(&self) -> usize {
-        self.cells.len() * self.rows.len() * self.passes()
+        self.cells.iter().map(|&cell| self.rows_of(cell).count()).sum::<usize>() * self.passes()
+    }
+
+    /// Who takes part in `cell`.
+    pub(crate) fn rows_of(&self, cell: Cell) -> impl Iterator<Item = &Contestant> {
+        self.rows.iter().filter(move |row| row.does(cell.workload))
     }
 
     /// Times that each row of a cell is measured.

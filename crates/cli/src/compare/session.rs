@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use crate::compare::build::{Built, Source};
 use crate::compare::cell::{Cell, Workload};
 use crate::compare::child::{Early, Stop};
-use crate::compare::contestant::{ALL, Contestant, GENERATOR, Program, RAW_EPOLL};
+use crate::compare::contestant::{ALL, Contestant, GENERATOR, Program, RAW_EPOLL, Start};
 use crate::compare::counters::Counting;
 use crate::compare::environment;
 use crate::compare::format;
@@ -80,12 +80,17 @@ pub(crate) fn run(options: &Options, plan: &Plan, source: &Source, stop: &Stop) 
 pub(crate) fn programs(plan: &Plan) -> Vec<Program> {
     let mut programs = vec![GENERATOR];
     let mut seen = BTreeSet::from([GENERATOR]);
-    let starts =
-        plan.rows.iter().flat_map(|row| plan.cells.iter().map(|cell| row.start(cell.workload, None).program));
+    let starts = plan.rows.iter().flat_map(|row| starts(plan, row)).map(|start| start.program);
     // A proxy needs something to connect to.
     let upstream = plan.cells.iter().any(|cell| cell.workload == Workload::Proxy).then_some(RAW_EPOLL);
     programs.extend(starts.chain(upstream).filter(|program| seen.insert(*program)));
     programs
+}
+
+/// How `row` is started in each cell that it takes part in.
+fn starts(plan: &Plan, row: &Contestant) -> impl Iterator<Item = Start> {
+    let cells = plan.cells.iter().filter(|cell| row.does(cell.workload));
+    cells.map(|cell| row.start(cell.workload, None))
 }
 
 /// Builds; false if it was interrupted.
@@ -120,7 +125,7 @@ fn measure(
 ) -> Result<(), Failure> {
     let progress = Progress::new("measuring", plan.measurements());
     for &cell in &plan.cells {
-        let rows: Vec<&Contestant> = plan.rows.iter().collect();
+        let rows: Vec<&Contestant> = plan.rows_of(cell).collect();
         let rate = match cell.workload {
             Workload::Latency => Some(match options.rate {
                 Some(rate) => rate,
@@ -243,8 +248,7 @@ fn empty(bench: &Bench<'_>, plan: &Plan, cell: Cell, rate: Option<f64>, rows: &[
 }
 
 fn described(row: &Contestant, plan: &Plan, built: &Built) -> Row {
-    let starts = plan.cells.iter().map(|cell| row.start(cell.workload, None));
-    let results: Vec<_> = starts.filter_map(|start| built.get(&start.program)).collect();
+    let results: Vec<_> = starts(plan, row).filter_map(|start| built.get(&start.program)).collect();
     let missing = match results.iter().find_map(|result| result.as_ref().err()) {
         Some(why) if results.iter().all(|result| result.is_err()) => Some(why.clone()),
         _ => None,
