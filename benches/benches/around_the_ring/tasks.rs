@@ -43,7 +43,7 @@ fn spawns(table: &mut Table) {
     let row = Row {
         name: "spawn + join, one by one",
         reach: Some(40.0),
-        obstacle: "39 ns in quiet runs; a sixth of it is the allocator's",
+        obstacle: "39 or 62 ns, from run to run of one binary: it seems to matter where its memory lies",
     };
     table.measure(&row, |rounds| {
         let start = Instant::now();
