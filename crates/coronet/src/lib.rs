@@ -41,6 +41,7 @@
 #[path = "private.rs"]
 pub mod __private;
 mod cores;
+mod embedded;
 mod runtime;
 mod builder;
 mod metrics;
@@ -53,6 +54,7 @@ pub use coronet_exec::{Core, CoreHandle, JoinError, JoinHandle, RemoteJoinHandle
 pub use coronet_io::{buf, io, net};
 pub use coronet_macros::{main, test};
 pub use coronet_ring::{BackendReport, Capabilities, Lease, Refusal};
+pub use embedded::{Embedded, Turn};
 pub use futures_util::{join, pin_mut, select, select_biased, try_join};
 pub use metrics::{Metrics, metrics};
 pub use runtime::{Runtime, run};

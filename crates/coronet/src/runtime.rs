@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Instant;
 
-use coronet_exec::Executor;
+use coronet_exec::{CoreHandle, Executor, JoinHandle};
 use coronet_io::context::{self, Context};
 use coronet_ring::BackendReport;
 use rustix::process::{Pid, getpid};
@@ -71,13 +73,49 @@ impl Runtime {
     /// cannot go on at all.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _entered = self.enter();
+        self.executor().block_on(future)
+    }
+
+    #[track_caller]
+    fn enter(&self) -> context::Entered {
         assert!(
             self.is_at_home(),
             "this runtime belongs to process {}, and this is a forked child: make a runtime of its own here",
             self.home
         );
-        let _entered = context::enter(self.context.clone());
-        self.executor().block_on(future)
+        context::enter(self.context.clone())
+    }
+
+    /// One turn without waiting. If nothing can run then, the time of the next timer, if there is one.
+    #[track_caller]
+    pub(crate) fn turn(&self) -> Option<Option<Instant>> {
+        let _entered = self.enter();
+        self.executor().turn();
+        self.executor().doze().then(|| self.next_timer())
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        let next = self.executor().next_timer()?;
+        // The clocks have different zeros, and the same pace.
+        Instant::now().checked_add(next.duration_since(coronet_exec::Clock::Real.now()))
+    }
+
+    /// What a foreign event loop waits for.
+    pub(crate) fn wait_fd(&self) -> io::Result<OwnedFd> {
+        self.context.handle().wait_fd()
+    }
+
+    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.executor().spawn(future)
+    }
+
+    pub(crate) fn handle(&self) -> CoreHandle {
+        self.executor().handle()
     }
 
     /// Which backend runs, and why. Displays as one line.

@@ -219,6 +219,7 @@ impl Executor {
         let Some(_entered) = self.enter() else {
             panic!("an executor is turned inside of another one, which this thread runs already")
         };
+        self.bell.rise();
         let services = &*self.services;
         self.collect();
         services.timers.fire();
@@ -235,6 +236,23 @@ impl Executor {
         self.collect();
         services.timers.fire();
         has_run || services.scheduler.has_runnable()
+    }
+
+    /// Says that whoever turns this executor is about to wait for its park in a way of its own. True if it
+    /// may: then whatever comes until the next turn, from any thread, unparks. False if something can run
+    /// or be collected now, and it has to be turned first.
+    pub fn doze(&self) -> bool {
+        self.bell.doze();
+        // Behind the doze, as in `look_around`: who came before it has rung nobody.
+        let services = &*self.services;
+        let has_work = services.scheduler.has_runnable()
+            || services.scheduler.has_remote()
+            || services.mailbox.has_jobs()
+            || self.park.borrow().has_pending();
+        if has_work {
+            self.bell.rise();
+        }
+        !has_work
     }
 
     /// When the next timer is due; for whoever turns this executor.
@@ -326,7 +344,7 @@ impl Executor {
         context::enter(Scheduler::address(&self.services.scheduler), self.services.clone())
     }
 
-    /// Spawns a task from outside; it runs during `block_on`.
+    /// Spawns a task from outside; it runs during `block_on` or [`turn`](Executor::turn).
     ///
     /// # Cancellation
     /// Dropping the handle detaches the task, which goes on.
@@ -335,7 +353,9 @@ impl Executor {
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.services.spawn(future, None)
+        let handle = self.services.spawn(future, None);
+        self.services.scheduler.announce();
+        handle
     }
 
     /// Whether the calling thread runs an executor.

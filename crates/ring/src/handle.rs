@@ -1,6 +1,7 @@
 //! What submits operations: cheap to clone, bound to the thread of its driver.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::backend::{BackendReport, Capabilities, Unparker};
@@ -86,6 +87,16 @@ impl Handle {
     /// What ends a park of this driver from another thread.
     pub fn unparker(&self) -> Unparker {
         self.shared.unparker()
+    }
+
+    /// A descriptor of one's own that becomes readable as that of the driver does: see the `AsFd` of
+    /// [`Driver`](crate::Driver), whose rules hold.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left, or the ring cannot ring an eventfd: then nothing would wake
+    /// who polls. `NotConnected` once the driver shut down.
+    pub fn wait_fd(&self) -> io::Result<OwnedFd> {
+        self.shared.owned_wait_fd()
     }
 
     /// The counters.

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -332,6 +332,16 @@ impl Shared {
             Some(Engine::Other(other)) => other.as_fd().as_raw_fd(),
             // The ring is closed: nothing will come but an unpark.
             None => self.unparker.as_fd().as_raw_fd(),
+        }
+    }
+
+    /// As `wait_fd`, as a descriptor of the caller's own; an error where that one would not wake a poll.
+    pub(crate) fn owned_wait_fd(&self) -> io::Result<OwnedFd> {
+        match &self.core.borrow().engine {
+            Some(Engine::Uring(uring)) => uring.bell()?.try_clone_to_owned(),
+            Some(Engine::Epoll(epoll)) => epoll.as_fd().try_clone_to_owned(),
+            Some(Engine::Other(other)) => other.as_fd().try_clone_to_owned(),
+            None => Err(closed()),
         }
     }
 

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::group::CoreIndex;
 use crate::{
+    executor::Executor,
     mailbox::Mailbox,
     sync::cross::oneshot,
     task::{JoinError, catch},
@@ -67,6 +68,14 @@ impl CoreHandle {
     /// Runs `f` there, between two tasks.
     pub(super) fn run(&self, f: impl FnOnce() + Send + 'static) {
         drop(self.mailbox.send(Box::new(f)));
+    }
+}
+
+impl Executor {
+    /// Sends work to this executor, as core 0, from any thread. It is done during `block_on` or
+    /// [`turn`](Executor::turn).
+    pub fn handle(&self) -> CoreHandle {
+        CoreHandle::new(0, self.mailbox())
     }
 }
 

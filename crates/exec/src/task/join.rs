@@ -61,7 +61,9 @@ impl<T> JoinHandle<T> {
         cell.state.set(next);
         if next != State::Finished {
             // SAFETY: [home-alive] an unfinished task is not orphaned.
-            unsafe { cell.home.as_ref() }.obey(self.header, enqueue);
+            let home = unsafe { cell.home.as_ref() };
+            home.obey(self.header, enqueue);
+            home.announce();
         }
     }
 

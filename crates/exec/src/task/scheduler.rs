@@ -190,6 +190,14 @@ impl Scheduler {
         }
     }
 
+    /// Tells whoever turns the core that the run queue changed while nobody ran it: the thread is ours, and
+    /// may be about to wait in an event loop of its own.
+    pub(crate) fn announce(&self) {
+        if !context::is_home(std::ptr::from_ref(self).cast()) {
+            self.bell.ring();
+        }
+    }
+
     /// Hands a cell over from another thread, whose word said `Push`.
     pub(super) fn push_remote(&self, header: NonNull<Header>) {
         // SAFETY: [cell-alive] the word said `Push`: this thread set `QUEUED` just now.

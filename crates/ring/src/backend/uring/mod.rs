@@ -57,7 +57,7 @@ pub(crate) struct Uring {
     rung: Rung,
     unparker: Unparker,
     /// Rung by the kernel when there is something to collect; there once somebody polls for it.
-    bell: OnceCell<Option<Unparker>>,
+    bell: OnceCell<Unparker>,
     /// The wake-up poll is in the kernel.
     wake_armed: bool,
     report: BackendReport,
@@ -113,7 +113,16 @@ impl Uring {
         self.wake_armed = self.publish(entry.user_data(WAKE.to_raw())) == Submitted::Accepted;
     }
 
-    /// Who sleeps in a poll of the ring itself is not told of deferred task work; an eventfd is.
+    /// What becomes readable when there is something to collect. Who sleeps in a poll of the ring itself is
+    /// not told of deferred task work; an eventfd is.
+    pub(crate) fn bell(&self) -> io::Result<BorrowedFd<'_>> {
+        if self.bell.get().is_none() {
+            let hung = self.bell.set(self.hang_bell()?);
+            debug_assert!(hung.is_ok(), "one thread hangs it");
+        }
+        Ok(self.bell.get().expect("it hangs").as_fd())
+    }
+
     fn hang_bell(&self) -> io::Result<Unparker> {
         let bell = Unparker::new()?;
         self.ring.submitter().register_eventfd(bell.as_fd().as_raw_fd())?;
@@ -248,7 +257,7 @@ unsafe impl Backend for Uring {
         if !put_off && (entries > 0 || want > 0 || work_waits) {
             self.enter(entries, want, timeout)?;
         }
-        if let Some(Some(bell)) = self.bell.get() {
+        if let Some(bell) = self.bell.get() {
             // Behind the enter, which rings it, and before the reap: what comes later rings again, and
             // what came in between is either reaped or task work, of which `has_pending` tells.
             bell.reset();
@@ -292,7 +301,7 @@ unsafe impl Backend for Uring {
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.get_or_init(|| self.hang_bell().ok()).as_ref().map_or_else(|| self.ring(), AsFd::as_fd)
+        self.bell().unwrap_or_else(|_| self.ring())
     }
 
     fn report(&self) -> &BackendReport {
