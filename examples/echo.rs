@@ -4,6 +4,9 @@
 //! You should see one line with address, backend and cores, and nothing else until Ctrl-C or
 //! SIGTERM: then it stops accepting, and gives open connections `--drain` seconds to end.
 
+#[path = "shared/program.rs"]
+mod program;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -41,26 +44,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
-        Ok(options) => options,
-        Err(error) if error.use_stderr() => {
-            // One line, without the hints behind it.
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            let _ = writeln!(io::stderr(), "echo: {}", line.trim_start_matches("error: "));
-            return ExitCode::from(2);
-        }
-        // Help and version, which are no errors.
-        Err(help) => help.exit(),
-    };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nowhere to say it is no reason to panic.
-            let _ = writeln!(io::stderr(), "echo: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("echo", run)
 }
 
 fn run(options: &Options) -> io::Result<()> {

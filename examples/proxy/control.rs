@@ -21,6 +21,7 @@ use rustix::process::{Resource, Rlimit, getpid, getrlimit, setrlimit};
 
 use crate::config::{self, Settings, Wrong};
 use crate::handover::{self, HandOver};
+use crate::listeners::shares;
 use crate::metrics::{self, Failure};
 use crate::options::Options;
 use crate::serve::serve;
@@ -124,20 +125,6 @@ fn connections_max() -> usize {
     }
     let connections = limit.current.map_or(u64::MAX, |limit| limit.saturating_sub(OTHER_DESCRIPTORS) / 2);
     usize::try_from(connections).unwrap_or(usize::MAX).max(1)
-}
-
-/// Each core's listeners. A predecessor may have had more cores, or fewer: then a core has several, or shares one.
-fn shares(listeners: Vec<TcpListener>, cores: usize) -> io::Result<Vec<Vec<TcpListener>>> {
-    let mut shares: Vec<Vec<TcpListener>> = Vec::new();
-    shares.resize_with(cores, Vec::new);
-    let count = listeners.len();
-    for core in count..cores {
-        shares[core].push(listeners[core % count].try_clone()?);
-    }
-    for (index, listener) in listeners.into_iter().enumerate() {
-        shares[index % cores].push(listener);
-    }
-    Ok(shares)
 }
 
 fn start_line(

@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
-use listenfd::ListenFd;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+
+use crate::listeners::{self, NAMES};
 
 /// The process that handed its sockets to this one.
 const PREDECESSOR: &str = "CORONET_PROXY_PREDECESSOR";
-const NAMES: &str = "LISTEN_FDNAMES";
 const METRICS: &str = "metrics";
 /// The first descriptor that is handed on; below are input, output and errors.
 const FIRST: i32 = 3;
@@ -36,13 +36,9 @@ pub(crate) struct Inherited {
 /// # Errors
 /// If what is announced is not there, or is no listening socket for `listen`.
 pub(crate) fn inherit(listen: SocketAddr) -> io::Result<Inherited> {
-    let names = env::var(NAMES).unwrap_or_default();
-    let mut names = names.split(':');
-    let mut handed_on = ListenFd::from_env();
     let mut inherited = Inherited { listeners: Vec::new(), metrics: None, predecessor: None };
-    for index in 0..handed_on.len() {
-        let Some(listener) = handed_on.take_tcp_listener(index)? else { continue };
-        if names.next() == Some(METRICS) {
+    for (name, listener) in listeners::inherited()? {
+        if name == METRICS {
             inherited.metrics = Some(listener);
             continue;
         }

@@ -35,6 +35,9 @@ mod drain;
 
 mod handover;
 
+#[path = "../shared/listeners.rs"]
+mod listeners;
+
 mod options;
 
 mod config;

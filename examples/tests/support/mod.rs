@@ -67,7 +67,7 @@ pub(crate) fn skip(name: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIP {name}: {reason}");
 }
 
-/// An echo server that listens.
+/// A server that listens: the echo example, or another one that prints a line of the same form.
 pub(crate) struct Echo {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -80,7 +80,12 @@ impl From<Child> for Echo {
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("a line");
-        let address = line.strip_prefix("echo on ").and_then(|rest| rest.split(", ").next()?.parse().ok());
+        if line.is_empty() {
+            let mut said = String::new();
+            let _ = child.stderr.take().expect("piped").read_to_string(&mut said);
+            panic!("it does not start: {said}");
+        }
+        let address = line.split_once(" on ").and_then(|(_, rest)| rest.split(", ").next()?.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
         Self { child, stdout, line, address }
     }
@@ -118,8 +123,23 @@ impl Echo {
         fields[11].parse::<u64>().expect("a number") + fields[12].parse::<u64>().expect("a number")
     }
 
+    /// How often its threads gave their CPU up by themselves: once per sleep.
+    pub(crate) fn sleeps(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let of_thread = |entry: std::fs::DirEntry| -> u64 {
+            let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+        };
+        threads.map(|entry| of_thread(entry.expect("procfs"))).sum()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
+        let pid = self.pid();
         kill_process(pid, signal).expect("it runs");
     }
 
