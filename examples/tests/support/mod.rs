@@ -50,11 +50,15 @@ pub(crate) fn backend() -> &'static str {
 
 /// Starts `command` where these system calls fail with `errno`. The filter is that of one thread, and
 /// of what it starts.
-pub(crate) fn spawn_filtered(mut command: Command, calls: &[i64], errno: u32) -> Child {
+pub(crate) fn spawn_filtered(command: Command, calls: &[i64], errno: u32) -> Child {
     let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
     let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), arch);
-    let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
+    spawn_under(command, filter.expect("a filter").try_into().expect("a program"))
+}
+
+/// Starts `command` under a filter, which is that of one thread, and of what it starts.
+pub(crate) fn spawn_under(mut command: Command, program: BpfProgram) -> Child {
     let started = std::thread::spawn(move || {
         seccompiler::apply_filter(&program).expect("filters work here");
         command.spawn()

@@ -38,7 +38,10 @@ impl Proxy {
     }
 
     pub(crate) fn of(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("it starts");
+        Self::from(command.spawn().expect("it starts"))
+    }
+
+    pub(crate) fn from(mut child: Child) -> Self {
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("a line");

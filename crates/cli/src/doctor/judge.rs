@@ -104,7 +104,7 @@ fn io_uring_advice(facts: &Facts) -> String {
         }
         (_, Some(2), Some(Cause::Forbidden)) => {
             "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile; with Docker: \
-             --security-opt seccomp=PROFILE.json"
+             --security-opt seccomp=deploy/seccomp.json"
                 .to_owned()
         }
         (_, _, Some(Cause::Absent)) => {

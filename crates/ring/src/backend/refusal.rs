@@ -46,7 +46,7 @@ impl Refusal {
         match (self.stage, self.errno) {
             (Stage::Setup, libc::EPERM | libc::EACCES) => {
                 "look at the sysctl kernel.io_uring_disabled; under Docker run with a seccomp profile that allows \
-                 io_uring_setup, io_uring_enter and io_uring_register"
+                 io_uring_setup, io_uring_enter and io_uring_register, such as deploy/seccomp.json of Coronet"
             }
             (Stage::Setup, libc::ENOSYS) => {
                 "this kernel or sandbox has no io_uring; Linux has it from 5.11 on"
