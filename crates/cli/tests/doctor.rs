@@ -4,7 +4,7 @@
 
 use std::process::{Command, Output};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::CapabilitySet;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// `io_uring_setup`, `io_uring_enter`, `io_uring_register`, on every architecture.
@@ -74,15 +74,25 @@ fn where_the_environment_asks_for_epoll_nothing_is_called_refused() {
     assert!(!text.contains("refused"), "{text}");
 }
 
-/// The trap: the limit is of no consequence where rings are not counted, and for those who may pass it.
+/// The trap: the limit is of no consequence where rings are not counted, and for those who may pass it: root
+/// has a capability for that, so what is started here does not.
 #[test]
 fn with_little_locked_memory_it_tells_the_limit_and_whether_the_ring_is_there() {
-    let limit = getrlimit(Resource::Memlock);
-    let little = Rlimit { current: Some(64 << 10), ..limit };
-    setrlimit(Resource::Memlock, little).expect("less is allowed");
-    let output = doctor().output();
-    setrlimit(Resource::Memlock, limit).expect("as it was");
-    let output = output.expect("it starts");
+    let script = "ulimit -l 64 && grep CapEff /proc/self/status >&2 && exec \"$0\" doctor";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(doctor().get_program());
+    command.env_remove("CORONET_BACKEND").env_remove("CORONET_MASK");
+    let asked = std::thread::spawn(move || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::remove_capability_from_bounding_set(CapabilitySet::IPC_LOCK).expect("root may");
+        }
+        command.output().expect("it starts")
+    });
+    let output = asked.join().expect("no panic");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let capabilities = said.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("procfs");
+    let capabilities = u64::from_str_radix(capabilities.trim(), 16).expect("a number");
+    assert_eq!(capabilities & CapabilitySet::IPC_LOCK.bits(), 0, "it may pass the limit: {said}");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     assert!(text.lines().any(|line| line.contains("locked memory") && line.contains("64 KiB")), "{text}");
