@@ -283,8 +283,9 @@ fn the_image_builds_examples_that_exist_and_does_not_run_as_root() {
     let toolchain = std::fs::read_to_string(file("../rust-toolchain.toml")).unwrap();
     let channel =
         toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
-    let says = format!("FROM rust:{channel}-");
-    assert!(lines.iter().any(|line| line.starts_with(&says)), "{says}");
+    for says in [format!("FROM rust:{channel}-"), format!("ENV RUSTUP_TOOLCHAIN={channel}")] {
+        assert!(lines.iter().any(|line| line.starts_with(&says)), "{says}");
+    }
 }
 
 #[test]

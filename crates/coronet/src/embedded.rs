@@ -35,6 +35,7 @@ use crate::runtime::Runtime;
 /// ```
 /// use coronet::{Embedded, Runtime};
 /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
+/// use rustix::io::Errno;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let core = Embedded::new(Runtime::builder())?;
@@ -45,7 +46,11 @@ use crate::runtime::Runtime;
 /// while !task.is_finished() {
 ///     // A real loop has descriptors of its own in this list.
 ///     let wait = core.turn().timeout().map(Timespec::try_from).transpose().unwrap();
-///     poll(&mut [PollFd::new(&core, PollFlags::IN)], wait.as_ref())?;
+///     match poll(&mut [PollFd::new(&core, PollFlags::IN)], wait.as_ref()) {
+///         // The ring's work may interrupt the wait: a wake like any other.
+///         Ok(_) | Err(Errno::INTR) => {}
+///         Err(error) => return Err(error.into()),
+///     }
 /// }
 /// assert_eq!(core.block_on(task).unwrap(), "done");
 /// # Ok(()) }
