@@ -77,9 +77,25 @@ impl<'a> SpanMut<'a> {
     }
 }
 
+/// `struct user_msghdr` of the kernel. C libraries lay their `msghdr` out so, and differ in the types of its
+/// fields and in how they name what is between them.
+#[repr(C)]
+struct Header {
+    name: *mut libc::c_void,
+    name_len: libc::c_int,
+    parts: *mut libc::iovec,
+    part_count: usize,
+    control: *mut libc::c_void,
+    control_len: usize,
+    flags: libc::c_uint,
+}
+
+const _: () = assert!(size_of::<Header>() == size_of::<libc::msghdr>());
+const _: () = assert!(align_of::<Header>() == align_of::<libc::msghdr>());
+
 /// Where an operation keeps the message header that points at its own buffers.
 pub struct MessageSpace {
-    header: libc::msghdr,
+    header: Header,
     parts: Vec<libc::iovec>,
 }
 
@@ -95,14 +111,14 @@ impl Default for MessageSpace {
 impl MessageSpace {
     /// An empty header.
     pub fn new() -> Self {
-        let header = libc::msghdr {
-            msg_name: std::ptr::null_mut(),
-            msg_namelen: 0,
-            msg_iov: std::ptr::null_mut(),
-            msg_iovlen: 0,
-            msg_control: std::ptr::null_mut(),
-            msg_controllen: 0,
-            msg_flags: 0,
+        let header = Header {
+            name: std::ptr::null_mut(),
+            name_len: 0,
+            parts: std::ptr::null_mut(),
+            part_count: 0,
+            control: std::ptr::null_mut(),
+            control_len: 0,
+            flags: 0,
         };
         Self { header, parts: Vec::new() }
     }
@@ -121,8 +137,8 @@ impl MessageSpace {
             let part = libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: len };
             self.parts.push(part);
         }
-        self.header.msg_iov = self.parts.as_mut_ptr();
-        self.header.msg_iovlen = self.parts.len();
+        self.header.parts = self.parts.as_mut_ptr();
+        self.header.part_count = self.parts.len();
         Message { header: &self.header, bytes: SPAN_LEN_MAX - room }
     }
 }
@@ -130,14 +146,19 @@ impl MessageSpace {
 /// A header that points into the operation it belongs to.
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
-    header: &'a libc::msghdr,
+    header: &'a Header,
     bytes: usize,
 }
 
 impl Message<'_> {
     /// The header, as `sendmsg(2)` takes it.
     pub fn as_ptr(&self) -> *const libc::msghdr {
-        self.header
+        std::ptr::from_ref(self.header).cast()
+    }
+
+    /// How many slices the header points at.
+    pub fn slices(&self) -> usize {
+        self.header.part_count
     }
 
     /// Bytes in all slices together.
@@ -153,7 +174,7 @@ impl Message<'_> {
 
 impl std::fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Message({} slices, {} bytes)", self.header.msg_iovlen, self.bytes)
+        write!(f, "Message({} slices, {} bytes)", self.header.part_count, self.bytes)
     }
 }
 
@@ -166,6 +187,6 @@ mod tests {
         let mut space = MessageSpace::new();
         let parts: [&[u8]; 3] = [b"ab", b"", b"cde"];
         let message = space.gather(parts.into_iter());
-        assert_eq!((message.len(), message.header.msg_iovlen), (5, 2));
+        assert_eq!((message.len(), message.slices()), (5, 2));
     }
 }

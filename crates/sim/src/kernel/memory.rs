@@ -37,7 +37,7 @@ pub(crate) fn read_message(message: &Message<'_>, start: usize, count: usize) ->
     let header = unsafe { &*message.as_ptr() };
     let mut bytes = Vec::new();
     let mut skip = start;
-    for index in 0..header.msg_iovlen {
+    for index in 0..message.slices() {
         let part = header.msg_iov.wrapping_add(index);
         // SAFETY: [loan-pinned] the header says that so many slices stand there, and the operation owns them.
         let part = unsafe { &*part };

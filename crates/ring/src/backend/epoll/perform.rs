@@ -336,10 +336,11 @@ fn send_message(
     let (mut rest, mut parts) = (header, Vec::new());
     if progress > 0 {
         // SAFETY: [loan-pinned] as above.
-        let all = unsafe { std::slice::from_raw_parts(header.msg_iov, header.msg_iovlen) };
+        let all = unsafe { std::slice::from_raw_parts(header.msg_iov, message.slices()) };
         parts = behind(all, progress as usize);
         rest.msg_iov = parts.as_mut_ptr();
-        rest.msg_iovlen = parts.len();
+        // C libraries differ in the type of this field; there are at most `MESSAGE_PARTS_MAX`.
+        rest.msg_iovlen = parts.len() as _;
     }
     let flags = send_flags(flags).bits() as i32;
     // SAFETY: [loan-pinned] as above; the list of the rest lives until the call returns.
