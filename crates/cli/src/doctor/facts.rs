@@ -29,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) io_uring_disabled: Option<u32>,
     /// What `CORONET_BACKEND` says.
     pub(crate) backend_variable: Option<String>,
+    /// What `CORONET_MASK` says, unless that is nothing.
+    pub(crate) mask_variable: Option<String>,
 }
 
 /// A backend that works.

@@ -29,6 +29,7 @@ pub(crate) fn gather() -> Facts {
         seccomp: machine::field("/proc/self/status", "Seccomp").and_then(|text| text.parse().ok()),
         io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
         backend_variable: env::var("CORONET_BACKEND").ok(),
+        mask_variable: env::var("CORONET_MASK").ok().filter(|mask| !mask.is_empty()),
     }
 }
 

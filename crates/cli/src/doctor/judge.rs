@@ -52,12 +52,14 @@ const DEFERRED: &str = "DEFER_TASKRUN";
 /// Judges everything, in the order in which a reader needs it.
 pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![backend(facts)];
+    findings.extend(facts.mask_variable.as_deref().map(mask));
     if let Ok(chosen) = &facts.backend {
         if chosen.name == "io_uring" {
             findings.push(deferred(&chosen.why));
             findings.extend(chosen.capabilities.iter().filter_map(|&(name, there)| capability(name, there)));
         } else {
-            findings.push(fair("io_uring", format!("not used: {}", chosen.why), &io_uring_advice(facts)));
+            let says = format!("not used: {}{}", chosen.why, besides(facts));
+            findings.push(fair("io_uring", says, &io_uring_advice(facts)));
         }
     }
     findings.extend([memlock(facts), nofile(facts), cpus(facts), quota(facts), container(facts)]);
@@ -91,6 +93,24 @@ fn backend(facts: &Facts) -> Finding {
     }
 }
 
+/// That io_uring would not work either, where somebody asks for epoll.
+fn besides(facts: &Facts) -> &'static str {
+    let asked = facts.backend_variable.as_deref() == Some("epoll");
+    match facts.ring_refused.filter(|_| asked) {
+        None => "",
+        Some(Cause::Forbidden) => "; it would be refused with EPERM or EACCES",
+        Some(Cause::Absent) => "; it would be refused with ENOSYS",
+        Some(Cause::Memory) => "; it would be refused with ENOMEM",
+        Some(Cause::Other) => "; it would be refused",
+    }
+}
+
+/// What is hidden is not the kernel's fault.
+fn mask(names: &str) -> Finding {
+    let says = format!("hides {names}");
+    fair("CORONET_MASK", says, "it is for tests: without it the kernel may have what is not there below")
+}
+
 /// What to do so that io_uring works.
 fn io_uring_advice(facts: &Facts) -> String {
     let cause = facts.ring_refused;
@@ -108,7 +128,7 @@ fn io_uring_advice(facts: &Facts) -> String {
                 .to_owned()
         }
         (_, _, Some(Cause::Absent)) => {
-            "run Linux 5.11 or newer; 6.12 has everything; a sandbox such as gVisor may hide it, too"
+            "run Linux 5.11 or newer; 6.13 has everything; a sandbox such as gVisor may hide it, too"
                 .to_owned()
         }
         (_, _, Some(Cause::Memory)) => "raise the limit of locked memory: ulimit -l unlimited".to_owned(),

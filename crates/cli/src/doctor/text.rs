@@ -65,6 +65,7 @@ mod tests {
             seccomp: Some(0),
             io_uring_disabled: Some(0),
             backend_variable: None,
+            mask_variable: None,
         }
     }
 
