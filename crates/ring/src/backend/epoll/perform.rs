@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
 
@@ -144,8 +144,12 @@ pub(super) fn attempt(pending: &mut Pending, groups: &mut [Option<Picker>]) -> A
         },
         // There is no queue of another thread that it could be written to.
         Request::MsgRing { .. } => Attempt::failed(Errno::OPNOTSUPP),
-        Request::Read { file, into, at } => file_attempt(Transfer::read(*file, into, *at)),
-        Request::Write { file, from, at } => file_attempt(Transfer::write(*file, from, *at)),
+        Request::Read { file, into, at } => {
+            file_attempt(*file, libc::POLLIN, Transfer::read(*file, into, *at))
+        }
+        Request::Write { file, from, at } => {
+            file_attempt(*file, libc::POLLOUT, Transfer::write(*file, from, *at))
+        }
     }
 }
 
@@ -374,7 +378,7 @@ fn ready(fd: BorrowedFd<'_>, events: u32) -> i32 {
 
 /// A file moves its bytes at once (from the page cache, from a pipe), waits for an event, or has to be
 /// waited for by a thread.
-fn file_attempt(transfer: Transfer) -> Attempt {
+fn file_attempt(file: BorrowedFd<'_>, event: i16, transfer: Transfer) -> Attempt {
     let mut transfer = transfer;
     let mut moved = transfer.carry_out(libc::RWF_NOWAIT);
     if moved == -libc::ESPIPE {
@@ -383,6 +387,7 @@ fn file_attempt(transfer: Transfer) -> Attempt {
     }
     match -moved {
         libc::EAGAIN => Attempt::Blocks,
+        libc::EOPNOTSUPP if is_pipe(file) => pipe_attempt(file, event, transfer),
         // The file cannot say whether it would block.
         libc::EOPNOTSUPP | libc::ENOSYS | libc::EINTR => Attempt::Offload,
         // Part of a file was in the page cache: a thread does all of it again, since positions do not move.
@@ -391,9 +396,58 @@ fn file_attempt(transfer: Transfer) -> Attempt {
     }
 }
 
+fn is_pipe(file: BorrowedFd<'_>) -> bool {
+    fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+}
+
+/// A pipe of an older kernel, such as 6.1, which knows no `RWF_NOWAIT`. A thread that waits for one cannot be
+/// called back, so it is waited for like a socket. When there is something, the mode is switched for one call,
+/// as another reader may be faster.
+fn pipe_attempt(pipe: BorrowedFd<'_>, event: i16, mut transfer: Transfer) -> Attempt {
+    if ready(pipe, event as u32) == 0 {
+        return Attempt::Blocks;
+    }
+    let mode = match fcntl_getfl(pipe) {
+        Ok(mode) => mode,
+        Err(error) => return Attempt::failed(error),
+    };
+    let switches = !mode.contains(OFlags::NONBLOCK);
+    if switches && let Err(error) = fcntl_setfl(pipe, mode | OFlags::NONBLOCK) {
+        return Attempt::failed(error);
+    }
+    transfer.at = HERE;
+    let moved = transfer.carry_out(0);
+    if switches {
+        restore_blocking(pipe);
+    }
+    if moved == -libc::EAGAIN { Attempt::Blocks } else { Attempt::Done(moved) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
+    use crate::span::{Span, SpanMut};
+
+    /// The trap: before the kernel could be asked not to wait, a thread waited, and could not be called back.
+    #[test]
+    fn a_pipe_that_knows_no_rwf_nowait_is_tried_without_waiting_and_keeps_its_mode() {
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let read = || {
+            let into = SpanMut::over(Box::leak(Box::new([0_u8; 8])));
+            pipe_attempt(reader.as_fd(), libc::POLLIN, Transfer::read(reader.as_fd(), &into, 0))
+        };
+        let write = || {
+            let transfer = Transfer::write(writer.as_fd(), &Span::new(&[7; 4096]), 0);
+            pipe_attempt(writer.as_fd(), libc::POLLOUT, transfer)
+        };
+        assert_eq!(read(), Attempt::Blocks);
+        assert_eq!((write(), read()), (Attempt::Done(4096), Attempt::Done(8)));
+        while write() != Attempt::Blocks {}
+        let mode = fcntl_getfl(&writer).expect("a mode");
+        assert!(!mode.contains(OFlags::NONBLOCK) && is_pipe(writer.as_fd()));
+    }
 
     #[test]
     fn the_rest_of_a_message_starts_in_the_middle_of_a_slice() {
