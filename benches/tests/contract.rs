@@ -14,7 +14,7 @@ fn on_a_ring(options: &[&str], check: impl Fn(&Program) -> Verdict) {
         && !required
     {
         assert!(reason.contains("set up the ring") || reason.contains("newer kernel"), "{reason}");
-        println!("SKIP raw_uring {options:?}: {reason}");
+        println!("SKIP raw_uring {options:?}: needs io_uring: {reason}");
         return;
     }
     passes(options, check(&program));

@@ -7,9 +7,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Signal, geteuid, getrlimit};
+use rustix::process::{Resource, Signal, getrlimit};
+use rustix::thread::CapabilitySet;
 use socket2::SockRef;
-use support::{Echo, backend, can_run, example, skip};
+use support::{Echo, backend, can_run, example, skip, spawn_without};
 
 #[test]
 fn it_prints_one_line_with_address_backend_and_cores() {
@@ -235,15 +236,13 @@ fn wrong_arguments_are_named_in_one_line() {
 }
 
 #[test]
-fn a_privileged_port_is_refused_to_others_than_root() {
-    const NAME: &str = "a_privileged_port_is_refused_to_others_than_root";
-    if geteuid().is_root() {
-        return skip(NAME, "root may use it");
-    }
-    if !can_run(NAME) {
+fn a_privileged_port_is_refused_to_those_without_the_privilege() {
+    if !can_run("a_privileged_port_is_refused_to_those_without_the_privilege") {
         return;
     }
-    let output = example("echo").args(["--listen", "127.0.0.1:7"]).output().unwrap();
+    let mut command = example("echo");
+    command.args(["--listen", "127.0.0.1:7"]);
+    let output = spawn_without(CapabilitySet::NET_BIND_SERVICE, command).wait_with_output().unwrap();
     assert_refuses_in_a_line(&output, &["127.0.0.1:7", "ports below 1024 need a privilege"]);
 }
 

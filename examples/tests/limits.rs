@@ -3,12 +3,12 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
-use support::{Echo, can_run, example, skip};
+use support::{Echo, can_run, example, skip, spawn_without};
 
 /// The echo example on one core and this backend, with the limits of these shell commands.
 fn limited(limits: &str, backend: &str) -> Command {
@@ -85,17 +85,6 @@ fn the_soft_limit_of_open_files_is_raised() {
     assert_ends_well(echo);
 }
 
-/// Root has a capability that lifts the limit: what is started here does not.
-fn spawn_without_ipc_lock(mut command: Command) -> Child {
-    let started = std::thread::spawn(move || {
-        if rustix::process::geteuid().is_root() {
-            rustix::thread::remove_capability_from_bounding_set(CapabilitySet::IPC_LOCK).expect("root may");
-        }
-        command.spawn()
-    });
-    started.join().expect("no panic").expect("it starts")
-}
-
 #[test]
 fn with_little_locked_memory_it_starts_smaller_or_on_epoll_and_says_so() {
     const NAME: &str = "with_little_locked_memory_it_starts_smaller_or_on_epoll_and_says_so";
@@ -103,9 +92,9 @@ fn with_little_locked_memory_it_starts_smaller_or_on_epoll_and_says_so() {
         return;
     }
     if support::backend() != "io_uring" {
-        return skip(NAME, "no ring here in any case");
+        return skip(NAME, "needs io_uring: it starts on epoll in any case");
     }
-    let echo = Echo::from(spawn_without_ipc_lock(limited("ulimit -l 64", "auto")));
+    let echo = Echo::from(spawn_without(CapabilitySet::IPC_LOCK, limited("ulimit -l 64", "auto")));
     let says = |text: &str| echo.line.contains(text);
     let smaller = says("io_uring (") && says("256 do not fit into RLIMIT_MEMLOCK");
     let other = says("epoll (") && says("ENOMEM") && says("RLIMIT_MEMLOCK");

@@ -1,7 +1,8 @@
 //! A command line as a user would type it: words without quotes, no shell.
 
+use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// Runs `NAME=value ... program argument ...` with its output on ours; true if it succeeded.
 pub(crate) fn run(root: &Path, line: &str) -> bool {
@@ -15,20 +16,28 @@ pub(crate) fn run(root: &Path, line: &str) -> bool {
     }
 }
 
-/// As [`run`], with all that it printed; `None` if it could not be started.
+/// As [`run`], with all that it printed, in the order it did; `None` if it could not be started.
 pub(crate) fn output(root: &Path, line: &str) -> Option<(bool, String)> {
     let (mut command, program) = command(root, line);
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) => {
-            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-            text.push_str(&String::from_utf8_lossy(&output.stderr));
-            Some((output.status.success(), text))
-        }
+    match whole_output(&mut command) {
+        Ok((status, text)) => Some((status.success(), text)),
         Err(error) => {
             println!("cannot start `{program}`: {error}");
             None
         }
     }
+}
+
+/// Both streams in one pipe, so that lines of one stay between those lines of the other that they came with.
+fn whole_output(command: &mut Command) -> io::Result<(ExitStatus, String)> {
+    let (mut both, end) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(end.try_clone()?).stderr(end);
+    let mut child = command.spawn()?;
+    // Our copies of the pipe's end go, or there would be none.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut text = Vec::new();
+    both.read_to_end(&mut text)?;
+    Ok((child.wait()?, String::from_utf8_lossy(&text).into_owned()))
 }
 
 fn command(root: &Path, line: &str) -> (Command, String) {

@@ -8,6 +8,7 @@
 mod ci;
 mod kernels;
 mod masks;
+mod blocked;
 mod storm;
 mod mutants;
 mod asan;
@@ -17,6 +18,7 @@ mod fuzz;
 mod tally;
 mod toolchain;
 mod outcome;
+mod capabilities;
 mod command_line;
 mod tidy;
 
@@ -41,6 +43,8 @@ enum Command {
     Kernels(kernels::Options),
     /// Run the tests as on older kernels, and on epoll.
     Masks(masks::Options),
+    /// Run all tests where io_uring is refused.
+    Blocked(blocked::Options),
     /// Run the conformance suite in the simulated kernel under many seeds, on all CPUs.
     Storm(storm::Options),
     /// Show that the conformance suite finds each fault that is planted in the runtime.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Ci(options) => ci::run(&root, &options),
         Command::Kernels(options) => kernels::run(&root, &options),
         Command::Masks(options) => masks::run(&root, &options),
+        Command::Blocked(options) => blocked::run(&root, &options),
         Command::Storm(options) => storm::run(&root, &options),
         Command::Mutants => mutants::run(&root),
         Command::Tidy => tidy::run(&root),

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use coronet::Backend;
 use coronet::Runtime;
@@ -18,7 +18,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use support::{Pattern, runtime_or_skip, std_pair};
+use support::{Pattern, hang, runtime_or_skip, std_pair};
 
 /// Bytes of one round trip.
 const MESSAGE: usize = 200_000;
@@ -26,8 +26,6 @@ const MESSAGE: usize = 200_000;
 const SIGNALS_MIN: u64 = 1_000;
 const ROUNDS_MIN: u64 = 50;
 const PERIOD: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-/// A run that takes this long hangs.
-const HANG: Duration = Duration::from_secs(60);
 
 fn main() {
     let seen = Arc::new(AtomicBool::new(false));
@@ -62,7 +60,7 @@ fn echo_under_alarms(runtime: &Runtime, seen: &AtomicBool) -> (u64, u64) {
             let (pattern, start, mut rounds) = (Pattern::new(), Instant::now(), 0);
             let mut back = vec![0; MESSAGE];
             while handled.load(Ordering::Relaxed) < SIGNALS_MIN || rounds < ROUNDS_MIN {
-                assert!(start.elapsed() < HANG, "{rounds} echoes, {handled:?} signals");
+                assert!(start.elapsed() < 2 * hang(), "{rounds} echoes, {handled:?} signals");
                 let position = rounds * MESSAGE as u64;
                 let mut writer = peer.try_clone().expect("a descriptor");
                 std::thread::scope(|scope| {

@@ -15,7 +15,7 @@ use coronet::net::{ListenOptions, TcpListener, TcpStream};
 use coronet::task::spawn_blocking;
 use coronet::{Backend, Core, Cores, Refusal, Runtime, metrics};
 use support::{
-    HANG, alone, assert_descriptors, child, open_descriptors, panic_of, runtime_or_skip, text_of, world,
+    alone, assert_descriptors, child, hang, open_descriptors, panic_of, runtime_or_skip, text_of, world,
 };
 
 /// Whether rings can be had here at all; says so if not.
@@ -80,13 +80,13 @@ fn work_is_sent_between_cores_and_from_outside_and_its_result_comes_back() {
         })
         .unwrap();
     let handle = running.handle(1);
-    is_done.recv_timeout(HANG).unwrap();
+    is_done.recv_timeout(hang()).unwrap();
     assert_eq!(handle.spawn(|| async { metrics().tasks }).wait().unwrap(), 1, "itself");
     let error = handle.spawn(|| async { panic!("over there") }).wait().map(|(): ()| ()).unwrap_err();
     assert_eq!(text_of(&*error.into_panic()), "over there");
     // The core that saw a panic works on.
     assert_eq!(handle.spawn(|| async { 6 * 7 }).wait().unwrap(), 42);
-    running.shutdown(HANG);
+    running.shutdown(hang());
     assert!(running.join().iter().all(Result::is_ok));
     assert!(handle.spawn(|| async {}).wait().unwrap_err().is_cancelled(), "the core is gone");
     drop(handle);
@@ -193,7 +193,7 @@ fn each_listener_of_a_group_gets_connections_on_its_own_core() {
         cores.insert(core[0]);
     }
     assert_eq!(cores, HashSet::from([0, 1]));
-    running.shutdown(HANG);
+    running.shutdown(hang());
     let served: Vec<usize> = running.join().into_iter().map(Result::unwrap).collect();
     assert_eq!(served.iter().sum::<usize>(), CLIENTS);
 }
@@ -229,7 +229,7 @@ fn main_on_cores_runs_main_on_core_0_and_ends_with_it() {
 fn blocking_calls_run_beside_the_core_and_their_panics_are_carried() {
     world(async {
         let (go, wait) = mpsc::channel::<()>();
-        let slow = spawn_blocking(move || wait.recv_timeout(HANG).map(|()| std::thread::current().id()));
+        let slow = spawn_blocking(move || wait.recv_timeout(hang()).map(|()| std::thread::current().id()));
         // The core is free while the call blocks.
         let (stream, mut peer) = support::pair();
         stream.write_all("free").await.0.unwrap();

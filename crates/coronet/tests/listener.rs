@@ -12,7 +12,7 @@ use coronet::net::{ListenOptions, TcpListener, TcpStream};
 use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use support::{HANG, alone, beside, child, runtime_or_skip, settle, world};
+use support::{alone, beside, child, hang, runtime_or_skip, settle, world};
 
 const HERE: &str = "127.0.0.1:0";
 
@@ -70,8 +70,9 @@ fn an_address_that_cannot_be_bound_is_an_error_that_says_why() {
 #[test]
 fn closing_a_listener_hands_back_the_connections_that_nobody_had_taken() {
     world(async {
-        if !coronet::ring::current().handle().capabilities().accept_multi {
-            return support::skip("connections are accepted when somebody asks: none waits to be taken");
+        // Without it connections are accepted when somebody asks: none waits to be taken.
+        if !support::can(&["accept_multi"]) {
+            return;
         }
         let listener = TcpListener::bind(HERE).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -103,7 +104,7 @@ fn dropping_a_listener_closes_the_connections_that_nobody_had_taken() {
         drop((listener, taken));
         settle().await;
         for mut client in clients {
-            client.set_read_timeout(Some(HANG)).unwrap();
+            client.set_read_timeout(Some(hang())).unwrap();
             // The end, or a reset where the kernel had not accepted yet: not a client left hanging.
             let end = client.read(&mut [0; 1]);
             assert!(
@@ -166,7 +167,7 @@ fn two_thousand_clients_that_come_before_the_first_accept_are_all_served() {
         assert!(poll_immediate(listener.accept()).await.is_none());
         for mut client in clients {
             let mut heard = Vec::new();
-            client.set_read_timeout(Some(HANG)).unwrap();
+            client.set_read_timeout(Some(hang())).unwrap();
             client.read_to_end(&mut heard).unwrap();
             assert_eq!(heard, b"served");
         }
@@ -195,7 +196,7 @@ fn without_descriptors_accept_neither_ends_nor_spins_and_serves_all_in_the_end()
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let mut client = StdStream::connect(address).unwrap();
-            client.set_read_timeout(Some(HANG)).unwrap();
+            client.set_read_timeout(Some(hang())).unwrap();
             client.write_all(b"ping").unwrap();
             client
         })
@@ -258,7 +259,7 @@ fn close_hands_back_what_waits_in_the_backlog_and_a_clone_goes_on() {
         let left = listener.close().await;
         assert_eq!(left.len(), 3);
         let late = std::net::TcpStream::connect(address).unwrap();
-        let (_stream, peer) = coronet::time::timeout(HANG, other.accept()).await.unwrap().unwrap();
+        let (_stream, peer) = coronet::time::timeout(hang(), other.accept()).await.unwrap().unwrap();
         assert_eq!(peer, late.local_addr().unwrap());
         drop((waiting, left));
         assert!(other.close().await.is_empty());

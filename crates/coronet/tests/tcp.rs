@@ -17,7 +17,7 @@ use coronet::task::yield_now;
 use coronet::time::timeout;
 use futures_util::future::poll_immediate;
 use signal_hook::consts::SIGPIPE;
-use support::{HANG, Pattern, beside, pair, reset, settle, world};
+use support::{Pattern, beside, hang, pair, reset, settle, world};
 
 /// More than two sockets hold, however far the kernel lets their buffers grow.
 const TOO_MUCH: usize = 64 << 20;
@@ -258,7 +258,7 @@ fn a_slow_reader_bounds_what_is_held_for_it_and_loses_nothing() {
         // Others are served meanwhile.
         let (other, mut peer_of_other) = pair();
         peer_of_other.write_all(b"hi").unwrap();
-        assert_eq!(&*timeout(HANG, other.recv()).await.unwrap().unwrap(), b"hi");
+        assert_eq!(&*timeout(hang(), other.recv()).await.unwrap().unwrap(), b"hi");
         drop(peer);
         let (pattern, mut position) = (Pattern::new(), 0);
         loop {
@@ -292,7 +292,7 @@ fn one_who_holds_every_pooled_buffer_starves_neither_others_nor_itself() {
                 peer.write_all(pattern.at(position, 60_000)).unwrap();
                 position += 60_000;
                 while held < position {
-                    let lease = timeout(HANG, hoarder.recv()).await.expect("it starves itself").unwrap();
+                    let lease = timeout(hang(), hoarder.recv()).await.expect("it starves itself").unwrap();
                     held += lease.len() as u64;
                     hoard.push(lease);
                 }
@@ -303,7 +303,7 @@ fn one_who_holds_every_pooled_buffer_starves_neither_others_nor_itself() {
             let (other, mut peer) = pair();
             for _ in 0..20 {
                 peer.write_all(b"hi").unwrap();
-                let bytes = timeout(HANG, other.recv()).await.expect("it starves others").unwrap();
+                let bytes = timeout(hang(), other.recv()).await.expect("it starves others").unwrap();
                 assert_eq!(&*bytes, b"hi");
             }
         }

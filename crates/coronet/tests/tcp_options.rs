@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use futures_util::future::poll_immediate;
-use support::{HANG, beside, pair, world};
+use support::{beside, hang, pair, world};
 
 #[test]
 fn options_are_what_they_were_set_to() {
@@ -53,6 +53,6 @@ fn a_reset_does_not_wait_for_a_write_that_the_peer_does_not_take() {
         stream.reset().unwrap();
         let error = beside(move || peer.read_to_end(&mut Vec::new())).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-        assert!(start.elapsed() < HANG / 2, "{:?}", start.elapsed());
+        assert!(start.elapsed() < hang() / 2, "{:?}", start.elapsed());
     });
 }

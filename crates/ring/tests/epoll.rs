@@ -10,9 +10,23 @@ mod kernel;
 #[path = "cases/waking.rs"]
 mod waking;
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
 use coronet_ring::{Driver, Preference};
+use support::kernel::wait;
+use support::ops;
 
 /// A driver on epoll, or `None` and a line that says why.
 fn ring(name: &str, entries: u32) -> Option<Driver> {
     support::kernel::open(Preference::Epoll, name, entries)
+}
+
+/// The trap: a core that waits for an answer which no other ring can give.
+#[test]
+fn a_message_to_a_ring_is_refused_as_not_supported() {
+    let Some(driver) = ring("a_message_to_a_ring_is_refused_as_not_supported", 8) else { return };
+    let (ours, _theirs) = UnixStream::pair().expect("a pair");
+    let sent = wait(&driver, driver.handle().submit(ops::MsgRing { ring: OwnedFd::from(ours) }));
+    assert_eq!(sent.expect_err("refused").raw_os_error(), Some(libc::EOPNOTSUPP));
 }

@@ -10,17 +10,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use coronet_ring::{Driver, Preference, SharedFd};
-use support::kernel::{open, skip, wait};
+use support::kernel::{can, open, wait};
 use support::{ops, poll};
 
 /// A ring whose kernel has such tables.
 fn ring_with_table(name: &str) -> Option<Driver> {
     let driver = open(Preference::Uring, name, 8)?;
-    if driver.handle().capabilities().file_table {
-        return Some(driver);
-    }
-    skip(name, "this kernel has no table of files that lets go at once");
-    None
+    can(&driver, name, &["file_table"]).then_some(driver)
 }
 
 /// A socket that the ring holds, the descriptor it stands for, and its peer.

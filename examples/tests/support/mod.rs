@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::CapabilitySet;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// A test that takes this long hangs.
@@ -37,7 +38,7 @@ pub(crate) fn can_run(name: &str) -> bool {
         Err(error) => {
             let required = std::env::var("CORONET_REQUIRE").is_ok_and(|backend| backend == "uring");
             assert!(!required, "io_uring is required: {error}");
-            skip(name, &error.to_string());
+            skip(name, &format!("needs io_uring: {error}"));
             false
         }
     }
@@ -66,9 +67,21 @@ pub(crate) fn spawn_under(mut command: Command, program: BpfProgram) -> Child {
     started.join().expect("no panic").expect("it starts")
 }
 
+/// Starts `command` without a capability that root has, and others have not.
+pub(crate) fn spawn_without(capability: CapabilitySet, mut command: Command) -> Child {
+    let started = std::thread::spawn(move || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::remove_capability_from_bounding_set(capability).expect("root may");
+        }
+        command.spawn()
+    });
+    started.join().expect("no panic").expect("it starts")
+}
+
 /// Past the capture of the test harness, to be counted.
 pub(crate) fn skip(name: &str, reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIP {name}: {reason}");
+    // In one piece: other threads speak, too.
+    let _ = std::io::stderr().write_all(format!("SKIP {name}: {reason}\n").as_bytes());
 }
 
 /// A server that listens: the echo example, or another one that prints a line of the same form.

@@ -36,12 +36,9 @@ pub fn run(promise: &Promise, kernel: Kernel) {
             assert!(!required, "io_uring is required: {error}");
             let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
             // Past the capture of the test harness, to be counted.
-            let _ = writeln!(
-                io::stderr(),
-                "SKIP {}::{}: {error} ({count} so far)",
-                kernel.name(),
-                promise.path()
-            );
+            let (kernel, path) = (kernel.name(), promise.path());
+            let line = format!("SKIP {kernel}::{path}: needs io_uring: {error} ({count} so far)\n");
+            let _ = io::stderr().write_all(line.as_bytes());
             return;
         }
     };

@@ -10,6 +10,8 @@ use super::programs::{CAPABILITIES, Program};
 
 /// Emulated processors are slow: this many seconds for one program.
 const PATIENCE: u32 = 600;
+/// How many times slower than others it is to be thought, `CORONET_TEST_SLOWNESS` of the tests.
+const SLOWNESS: u32 = 10;
 const DIRECTORY: u32 = 0o040_755;
 const PLAIN: u32 = 0o100_644;
 const EXECUTABLE: u32 = 0o100_755;
@@ -48,7 +50,8 @@ fn write(path: &Path, shell: &Path, programs: &[Program]) -> io::Result<()> {
 
 /// What the machine does, in the words that `verdict.rs` reads.
 fn init(programs: &[Program]) -> String {
-    let mut script = "#!/bin/busybox sh
+    let mut script = format!(
+        "#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin RUST_BACKTRACE=0
 mount -t proc proc /proc
@@ -57,10 +60,12 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 ip link set lo up
 ulimit -n 65536
+export CORONET_TEST_SLOWNESS={SLOWNESS}
 echo
+echo \"CORONET_TEST_SLOWNESS $CORONET_TEST_SLOWNESS\"
 echo \"KERNEL $(uname -r)\"
 "
-    .to_owned();
+    );
     for Program { name, .. } in programs {
         // One test at a time: no line of a console is torn, and each test has the processors for itself.
         let arguments = if name == CAPABILITIES { "" } else { " --nocapture --test-threads 1" };

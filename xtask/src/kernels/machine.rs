@@ -48,7 +48,9 @@ fn speak(processor: &[&str], boot: Duration, kernel: &Path, image: &Path, limit:
         match lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
             Ok(line) => {
                 booted |= line.starts_with("KERNEL ");
-                if line.starts_with("PROGRAM ") || line.starts_with("test result: ") {
+                if ["PROGRAM ", "CORONET_", "KERNEL "].iter().any(|start| line.starts_with(start))
+                    || line.starts_with("test result: ")
+                {
                     println!("{:5} s  {line}", start.elapsed().as_secs());
                 }
                 text.push_str(&line);

@@ -16,7 +16,7 @@ pub(super) const CAPABILITIES: &str = "ring-capabilities";
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Need a compiler, or files of the workspace.
-const NOT_THERE: [&str; 2] = ["ring-compile_fail", "ring-coronet_ring"];
+const NOT_THERE: [&str; 3] = ["coronet-compile_fail", "ring-compile_fail", "ring-coronet_ring"];
 
 /// Builds them, without a shared library.
 pub(super) fn build(root: &Path) -> Result<Vec<Program>, String> {

@@ -7,7 +7,7 @@ use coronet::time::timeout;
 use coronet::{Backend, Runtime};
 
 use crate::support::{
-    HANG, alone, assert_at_rest, assert_descriptors, open_descriptors, runtime_or_skip, settle, skip,
+    alone, assert_at_rest, assert_descriptors, hang, open_descriptors, runtime_or_skip, settle, skip,
 };
 
 /// Runs `test` on io_uring and on epoll. Afterwards nothing is left, and the kernel met no freed memory.
@@ -18,7 +18,7 @@ pub(crate) fn on_each_backend<F: Future<Output = ()>>(test: impl Fn() -> F) {
         let before = open_descriptors();
         let Some(runtime) = runtime(backend) else { continue };
         let stats = runtime.block_on(async {
-            timeout(HANG, test()).await.expect("the test does not hang");
+            timeout(hang(), test()).await.expect("the test does not hang");
             settle().await;
             current().handle().stats()
         });
@@ -33,7 +33,7 @@ pub(crate) fn on_each_backend<F: Future<Output = ()>>(test: impl Fn() -> F) {
 #[track_caller]
 pub(crate) fn runtime(backend: Backend) -> Option<Runtime> {
     if backend == Backend::Uring && std::env::var("CORONET_BACKEND").is_ok_and(|backend| backend == "epoll") {
-        skip("io_uring is left out here");
+        skip("needs io_uring: CORONET_BACKEND leaves it out");
         return None;
     }
     runtime_or_skip(Runtime::builder().backend(backend))

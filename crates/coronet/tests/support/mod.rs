@@ -20,8 +20,17 @@ use coronet::task::yield_now;
 use coronet::{Builder, Metrics, Runtime, metrics};
 use socket2::SockRef;
 
+/// How many times slower than others this machine is, as `CORONET_TEST_SLOWNESS` says: for one that is
+/// emulated. Limits grow with it, and what is done thousands of times is done less often.
+pub(crate) fn slowness() -> u32 {
+    let says = std::env::var("CORONET_TEST_SLOWNESS");
+    says.ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// A test that takes this long hangs.
-pub(crate) const HANG: Duration = Duration::from_secs(30);
+pub(crate) fn hang() -> Duration {
+    Duration::from_secs(30) * slowness()
+}
 
 /// Held by the test that runs: descriptors are counted for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -39,7 +48,7 @@ pub(crate) fn world(test: impl Future<Output = ()>) {
     let before = open_descriptors();
     let Some(runtime) = runtime_or_skip(Runtime::builder()) else { return };
     runtime.block_on(async {
-        coronet::time::timeout(HANG, test).await.expect("the test does not hang");
+        coronet::time::timeout(hang(), test).await.expect("the test does not hang");
         settle().await;
     });
     assert_at_rest(&runtime.metrics());
@@ -65,7 +74,7 @@ pub(crate) fn runtime_or_skip(builder: Builder) -> Option<Runtime> {
         Err(error) => {
             let required = std::env::var("CORONET_REQUIRE").is_ok_and(|backend| backend == "uring");
             assert!(!required, "io_uring is required: {error}");
-            skip(&error.to_string());
+            skip(&format!("needs io_uring: {error}"));
             None
         }
     }
@@ -77,17 +86,28 @@ pub(crate) fn skip(reason: &str) {
     let thread = std::thread::current();
     let here = Location::caller().to_string();
     let name = thread.name().filter(|name| *name != "main").unwrap_or(&here);
-    let _ = writeln!(io::stderr(), "SKIP {name}: {reason}");
+    // In one piece: other threads speak, too.
+    let _ = io::stderr().write_all(format!("SKIP {name}: {reason}\n").as_bytes());
 }
 
 /// False, with a line that says so, where streams receive into buffers of their own.
 pub(crate) fn receives_are_pooled() -> bool {
-    let can = coronet::ring::current().handle().capabilities();
-    let pooled = can.recv_multi && can.buffer_groups;
-    if !pooled {
-        skip("streams receive into buffers of their own here");
+    can(&["recv_multi", "buffer_groups"])
+}
+
+/// True if the driver of this thread has these capabilities, else a line that names those it lacks.
+#[track_caller]
+pub(crate) fn can(needed: &[&str]) -> bool {
+    let mut lacking = Vec::new();
+    for capability in coronet::ring::current().handle().capabilities().each() {
+        if needed.contains(&capability.name) && !capability.there {
+            lacking.push(capability.name);
+        }
     }
-    pooled
+    if !lacking.is_empty() {
+        skip(&format!("needs {}", lacking.join(", ")));
+    }
+    lacking.is_empty()
 }
 
 /// Turns the driver until the kernel has given everything back.
@@ -135,8 +155,8 @@ pub(crate) fn std_pair() -> (StdStream, StdStream) {
     let listener = StdListener::bind("127.0.0.1:0").expect("a free port");
     let peer = StdStream::connect(listener.local_addr().expect("bound")).expect("a listener");
     let (ours, _) = listener.accept().expect("a client");
-    peer.set_read_timeout(Some(HANG)).expect("a limit");
-    peer.set_write_timeout(Some(HANG)).expect("a limit");
+    peer.set_read_timeout(Some(hang())).expect("a limit");
+    peer.set_write_timeout(Some(hang())).expect("a limit");
     (ours, peer)
 }
 

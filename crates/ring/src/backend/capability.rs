@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn newer_capabilities_imply_those_they_stand_on() {
         let Ok(found) = Capabilities::probe() else {
-            println!("SKIP newer_capabilities_imply_those_they_stand_on: no io_uring here");
+            println!("SKIP newer_capabilities_imply_those_they_stand_on: needs io_uring");
             return;
         };
         assert!(!found.incremental || found.buffer_groups);

@@ -13,7 +13,7 @@ use coronet_ring::{Done, Driver, GroupConfig, Op, OpFuture, Request, SharedFd, S
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 
 use crate::ring;
-use crate::support::kernel::{next, skip, turn_until, wait};
+use crate::support::kernel::{can, next, turn_until, wait};
 use crate::support::{ops, poll};
 
 const SOME: Option<Duration> = Some(Duration::ZERO);
@@ -277,9 +277,7 @@ fn a_recv_that_waits_for_all_gets_all_or_what_came_before_the_end() {
 
 /// Groups of eight small buffers, or `None` and a line that says why.
 fn group(driver: &Driver, name: &str) -> Option<coronet_ring::Group> {
-    let can = driver.handle().capabilities();
-    if !(can.recv_multi && can.buffer_groups) {
-        skip(name, "no buffers that the kernel picks");
+    if !can(driver, name, &["recv_multi", "buffer_groups"]) {
         return None;
     }
     let config = GroupConfig { buffers: 8, buffer_bytes: 64, incremental: false };

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use crate::ring;
-use crate::support::kernel::{next, skip, turn_until};
+use crate::support::kernel::{can, next, turn_until};
 use crate::support::{Bell, ops, poll, poll_with};
 use coronet_ring::{Driver, Group, GroupConfig, Lease, OpStream, SharedFd};
 
@@ -27,15 +27,14 @@ struct Rig {
 
 fn rig(name: &str, kind: Kind, buffers: u16, buffer_bytes: u32) -> Option<Rig> {
     let driver = ring(name, 64)?;
-    let can = driver.handle().capabilities();
-    let able = can.recv_multi
-        && match kind {
-            Kind::Plain => can.buffer_groups,
-            Kind::Incremental => can.incremental,
-            Kind::Bundle => can.bundles,
-        };
-    if !able {
-        skip(name, format_args!("the kernel has no {kind:?} groups"));
+    let kind_needs = match kind {
+        Kind::Plain => "buffer_groups",
+        Kind::Incremental => "incremental",
+        // Who asks epoll for bundles gets bundles of one buffer.
+        Kind::Bundle if driver.report().name == "epoll" => "buffer_groups",
+        Kind::Bundle => "bundles",
+    };
+    if !can(&driver, name, &["recv_multi", kind_needs]) {
         return None;
     }
     let config = GroupConfig { buffers, buffer_bytes, incremental: kind == Kind::Incremental };
@@ -137,7 +136,7 @@ fn every_byte_arrives_once_in_bundles() {
 fn bytes_stay_in_order_when_buffers_come_home_in_any_order() {
     let name = "bytes_stay_in_order_when_buffers_come_home_in_any_order";
     for kind in [Kind::Plain, Kind::Incremental, Kind::Bundle] {
-        let Some(mut rig) = rig(name, kind, 8, 64) else { return };
+        let Some(mut rig) = rig(name, kind, 8, 64) else { continue };
         let mut stream = rig.receive();
         let (mut held, mut position) = (Vec::<(usize, Lease)>::new(), 0_usize);
         for round in 0..200_usize {
@@ -198,7 +197,7 @@ fn an_empty_group_ends_the_stream_and_room_wakes_when_a_buffer_comes_home() {
 fn a_stream_dropped_unread_gives_every_buffer_back() {
     for kind in [Kind::Plain, Kind::Incremental, Kind::Bundle] {
         let Some(mut rig) = rig("a_stream_dropped_unread_gives_every_buffer_back", kind, 4, 64) else {
-            return;
+            continue;
         };
         for _ in 0..10 {
             let before = rig.driver.stats().completions;

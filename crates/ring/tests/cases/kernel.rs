@@ -273,31 +273,6 @@ fn a_close_that_is_refused_still_owns_its_descriptor() {
 }
 
 #[test]
-fn a_message_to_another_ring_ends_its_park_and_completes_nothing_there() {
-    let name = "a_message_to_another_ring_ends_its_park_and_completes_nothing_there";
-    let (Some(sender), Some((receiver, ours, mut theirs))) = (ring(name, 8), ring_and_pair(name, 8)) else {
-        return;
-    };
-    if !sender.handle().capabilities().msg_ring {
-        return crate::support::kernel::skip(name, "no messages between rings");
-    }
-    let recv = ops::Recv { socket: ours, bytes: vec![0; 8], witness: Rc::new(()) };
-    let mut recv = receiver.handle().submit(recv);
-    receiver.turn(Some(Duration::ZERO)).expect("a turn");
-    for _ in 0..3 {
-        let fd = receiver.ring().expect("a ring").try_clone_to_owned().expect("a descriptor");
-        wait(&sender, sender.handle().submit(ops::MsgRing { ring: fd })).expect("sent");
-        let start = Instant::now();
-        receiver.turn(Some(crate::support::kernel::PATIENCE)).expect("a turn");
-        assert!(start.elapsed() < crate::support::kernel::PATIENCE / 2, "the park ended");
-        assert!(poll(&mut recv).is_pending(), "a message completed an operation");
-    }
-    theirs.write_all(b"true").expect("sent");
-    assert_eq!(wait(&receiver, recv).0.expect("received"), 4);
-    assert_rest(&receiver);
-}
-
-#[test]
 fn an_operation_that_panics_in_finish_leaves_the_ring_usable() {
     struct Bomb;
     impl coronet_ring::Op for Bomb {

@@ -1,6 +1,7 @@
 //! A backend on the real kernel, or a counted SKIP; and what the tests count in `/proc`.
 
 use std::future::Future;
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -9,8 +10,12 @@ use coronet_ring::{Config, Driver, MultiOp, OpStream, Preference};
 
 use super::poll;
 
-/// Longer than any test takes on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any test takes on a loaded machine. `CORONET_TEST_SLOWNESS` says how many times slower than
+/// that a machine is, for one that is emulated.
+pub fn patience() -> Duration {
+    let slowness = std::env::var("CORONET_TEST_SLOWNESS").ok().and_then(|times| times.parse().ok());
+    Duration::from_secs(20) * slowness.unwrap_or(1)
+}
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
@@ -18,20 +23,35 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 pub fn skip(name: &str, reason: impl std::fmt::Display) {
     assert!(std::env::var("CORONET_REQUIRE").as_deref() != Ok("uring"), "SKIP {name}: {reason}");
     let count = SKIPPED.fetch_add(1, Ordering::SeqCst) + 1;
-    println!("SKIP {name}: {reason} ({count} so far)");
+    // Past the capture of the test harness, to be counted; in one piece, as other threads speak, too.
+    let _ = std::io::stderr().write_all(format!("SKIP {name}: {reason} ({count} so far)\n").as_bytes());
 }
 
 /// A driver on this backend, or `None` and a line that says why.
 pub fn open(backend: Preference, name: &str, entries: u32) -> Option<Driver> {
-    let config = Config { backend, entries, drain_timeout: PATIENCE, ..Config::default() };
+    let config = Config { backend, entries, drain_timeout: patience(), ..Config::default() };
     match Driver::new(config) {
         Ok(driver) => Some(driver),
         Err(error) if backend == Preference::Uring => {
-            skip(name, error);
+            skip(name, format_args!("needs io_uring: {error}"));
             None
         }
         Err(error) => panic!("{backend:?} runs everywhere: {error}"),
     }
+}
+
+/// True if the driver has these capabilities, else a line that names those it lacks.
+pub fn can(driver: &Driver, name: &str, needed: &[&str]) -> bool {
+    let mut lacking = Vec::new();
+    for capability in driver.handle().capabilities().each() {
+        if needed.contains(&capability.name) && !capability.there {
+            lacking.push(capability.name);
+        }
+    }
+    if !lacking.is_empty() {
+        skip(name, format_args!("needs {}", lacking.join(", ")));
+    }
+    lacking.is_empty()
 }
 
 /// Turns the driver until `ready` says so.
@@ -39,8 +59,8 @@ pub fn open(backend: Preference, name: &str, entries: u32) -> Option<Driver> {
 pub fn turn_until(driver: &Driver, mut ready: impl FnMut() -> bool) {
     let start = Instant::now();
     while !ready() {
-        assert!(start.elapsed() < PATIENCE, "nothing came");
-        driver.turn(Some(PATIENCE)).expect("a turn");
+        assert!(start.elapsed() < patience(), "nothing came");
+        driver.turn(Some(patience())).expect("a turn");
     }
 }
 

@@ -323,7 +323,7 @@ mod tests {
     fn a_restricted_ring_refuses_what_is_not_used_and_an_open_one_does_not() {
         let Ok(capabilities) = Capabilities::probe() else {
             return println!(
-                "SKIP a_restricted_ring_refuses_what_is_not_used_and_an_open_one_does_not: no io_uring here"
+                "SKIP a_restricted_ring_refuses_what_is_not_used_and_an_open_one_does_not: needs io_uring"
             );
         };
         let mask = Mask::of_process().expect("known names");
