@@ -244,15 +244,17 @@ impl Executor {
     pub fn doze(&self) -> bool {
         self.bell.doze();
         // Behind the doze, as in `look_around`: who came before it has rung nobody.
-        let services = &*self.services;
-        let has_work = services.scheduler.has_runnable()
-            || services.scheduler.has_remote()
-            || services.mailbox.has_jobs()
-            || self.park.borrow().has_pending();
+        let has_work = self.can_run() || self.park.borrow().has_pending();
         if has_work {
             self.bell.rise();
         }
         !has_work
+    }
+
+    /// Whether a task can run now, as far as the executor knows: its park may know more. For whoever turns it.
+    pub fn can_run(&self) -> bool {
+        let Services { scheduler, mailbox, .. } = &*self.services;
+        scheduler.has_runnable() || scheduler.has_remote() || mailbox.has_jobs()
     }
 
     /// When the next timer is due; for whoever turns this executor.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use coronet_ring::backend::{Backend, Batch, Counters, Lent, Submitted, Unparker};
 use coronet_ring::pool::{GroupId, GroupMemory};
 use coronet_ring::{BackendReport, Capabilities, SocketOption, System, Token};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::kernel::{HostId, Kernel, RingId};
 
@@ -26,13 +25,16 @@ pub(crate) struct SimBackend {
     ring: RingId,
     unparker: Unparker,
     bell: (OwnedFd, OwnedFd),
+    /// There is a byte in `bell`.
+    rings: bool,
     report: BackendReport,
 }
 
 impl SimBackend {
     pub(crate) fn new(kernel: &Rc<RefCell<Kernel>>, host: HostId) -> io::Result<Self> {
         let mut inner = kernel.borrow_mut();
-        let (ring, bell) = inner.open_ring(host)?;
+        let unparker = Unparker::new()?;
+        let (ring, bell) = inner.open_ring(host, &unparker)?;
         let mut capabilities = Capabilities::default();
         // Kernels of all ages: what a program does without is a choice of the tape.
         let mut has = || inner.tape.below(8) < 6;
@@ -46,26 +48,20 @@ impl SimBackend {
         drop(inner);
         let why = "the kernel is simulated".to_owned();
         let report = BackendReport { name: "simulated", why, capabilities };
-        Ok(Self { kernel: kernel.clone(), host, ring, unparker: Unparker::new()?, bell, report })
+        Ok(Self { kernel: kernel.clone(), host, ring, unparker, bell, rings: false, report })
     }
 
-    /// Whether another thread has ended the wait. In a simulation there is none, but a test may.
-    fn was_unparked(&self) -> bool {
-        let mut fds = [PollFd::new(&self.unparker, PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let readable = poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0);
-        if readable {
-            self.unparker.reset();
+    /// Makes `as_fd` readable if there is something to collect, and silent if not.
+    fn ring_bell(&mut self) {
+        let is_due = self.kernel.borrow().has_pending(self.ring);
+        if is_due == self.rings {
+            return;
         }
-        readable
-    }
-
-    fn ring_bell(&self) {
-        // Full means that it rings already; empty, that it is silent already.
-        if self.kernel.borrow().has_pending(self.ring) {
+        self.rings = is_due;
+        if is_due {
             let _ = rustix::io::write(&self.bell.1, &[1]);
         } else {
-            let _ = rustix::io::read(&self.bell.0, &mut [0_u8; 64]);
+            let _ = rustix::io::read(&self.bell.0, &mut [0]);
         }
     }
 }
@@ -84,8 +80,7 @@ unsafe impl Backend for SimBackend {
     }
 
     fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
-        let was_unparked = self.was_unparked();
-        let entered = self.kernel.borrow_mut().enter(self.ring, timeout, was_unparked, batch);
+        let entered = self.kernel.borrow_mut().enter(self.ring, timeout, batch);
         self.ring_bell();
         entered
     }

@@ -44,7 +44,7 @@ impl Machine {
         config.clock = Clock::Virtual(kernel.borrow().clock.clone());
         config.blocking_here = true;
         config.drain_timeout = DRAIN_MAX;
-        let park = SimPark { driver, leaked: leaked.clone() };
+        let park = SimPark { driver, kernel: kernel.clone(), polls: 0, leaked: leaked.clone() };
         let executor = Some(Executor::new(Box::new(park), config));
         Ok(Self { executor, context, main: RefCell::new(None) })
     }
@@ -58,19 +58,20 @@ impl Machine {
         *self.main.borrow_mut() = Some(self.executor().spawn(main));
     }
 
-    /// One tick. Whether anything ran.
-    pub(crate) fn turn(&self) -> bool {
+    /// One tick.
+    pub(crate) fn turn(&self) {
         let _entered = context::enter(self.context.clone());
-        self.executor().turn()
+        let _ = self.executor().turn();
+    }
+
+    /// Whether its next tick would do something without the clock.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.executor().can_run() || self.context.handle().has_pending()
     }
 
     /// When it would run again by itself.
     pub(crate) fn next_timer(&self) -> Option<Duration> {
         self.executor().next_timer().map(|at| Duration::from_nanos(at.as_nanos()))
-    }
-
-    pub(crate) fn has_pending(&self) -> bool {
-        self.context.handle().has_pending()
     }
 
     /// How its main task ended, once.
@@ -94,11 +95,19 @@ impl Drop for Machine {
 /// The bridge: the driver is what the executor waits in.
 struct SimPark {
     driver: Driver,
+    kernel: Rc<RefCell<Kernel>>,
+    /// Tasks that were polled on this host before the last park.
+    polls: u64,
     leaked: Rc<Cell<usize>>,
 }
 
 impl Park for SimPark {
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let polls = coronet_exec::stats().map_or(0, |stats| stats.polls);
+        let has_run = std::mem::replace(&mut self.polls, polls) != polls;
+        if !has_run {
+            self.kernel.borrow_mut().program_stood_still();
+        }
         self.driver.turn(timeout).map(drop)
     }
 

@@ -7,6 +7,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use coronet_exec::JoinError;
+
 use crate::context;
 use crate::kernel::{HostId, Kernel};
 use crate::machine::{Boot, Machine};
@@ -141,6 +143,7 @@ impl World {
         self.current.set(Some(host));
         drop(machine);
         self.current.set(None);
+        self.kernel.borrow_mut().may_have_closed = true;
     }
 
     /// Ends all hosts, the first one last.
@@ -156,13 +159,16 @@ impl World {
         let (mut rounds, mut steps) = (0, 0);
         loop {
             self.carry_out_orders();
-            let is_busy = self.round();
+            self.round();
             if is_over() {
                 return Ok(());
             }
             self.watch_mains();
-            let has_pending = self.machines.borrow().values().any(|machine| machine.has_pending());
-            if is_busy || has_pending || !self.orders.borrow().is_empty() {
+            // What a completion was dropped for may have closed descriptors since its host's last look.
+            let is_busy = self.machines.borrow().values().any(|machine| machine.is_busy())
+                || !self.orders.borrow().is_empty()
+                || self.kernel.borrow_mut().sweep_after_completions();
+            if is_busy {
                 rounds += 1;
                 if rounds > ROUNDS_MAX {
                     return Err(Stuck::Circles);
@@ -178,32 +184,25 @@ impl World {
     }
 
     /// Each host once, from a host of the tape's choice on.
-    fn round(&self) -> bool {
+    fn round(&self) {
         let mut machines: Vec<_> =
             self.machines.borrow().iter().map(|(host, machine)| (*host, machine.clone())).collect();
         if !machines.is_empty() {
             let first = self.kernel.borrow_mut().tape.below(machines.len() as u64);
             machines.rotate_left(first as usize);
         }
-        let mut is_busy = false;
         for (host, machine) in machines {
             self.current.set(Some(host));
-            is_busy |= machine.turn();
+            machine.turn();
             self.current.set(None);
         }
-        is_busy
     }
 
     /// A host whose main panics ends the simulation with that panic.
     fn watch_mains(&self) {
-        let machines: Vec<_> = self.machines.borrow().values().cloned().collect();
-        for machine in machines {
-            if let Some(Err(error)) = machine.ended()
-                && error.is_panic()
-            {
-                drop(machine);
-                std::panic::resume_unwind(error.into_panic());
-            }
+        let panic = self.machines.borrow().values().find_map(|machine| machine.ended()?.err());
+        if let Some(error) = panic.filter(JoinError::is_panic) {
+            std::panic::resume_unwind(error.into_panic());
         }
     }
 

@@ -4,10 +4,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use coronet_ring::SocketOption;
+use coronet_ring::backend::Unparker;
 use coronet_ring::pool::{GroupId, GroupMemory};
 
 use super::endpoint::{Endpoint, Phase};
@@ -224,10 +225,16 @@ impl Kernel {
     }
 
     /// A ring for a host, and the pipe that tells who waits for it.
-    pub(crate) fn open_ring(&mut self, host: HostId) -> io::Result<(RingId, (OwnedFd, OwnedFd))> {
+    /// A ring, and the pipe that rings when it has something to collect.
+    pub(crate) fn open_ring(
+        &mut self,
+        host: HostId,
+        unparker: &Unparker,
+    ) -> io::Result<(RingId, (OwnedFd, OwnedFd))> {
         let id = RingId(self.work.rings.len() as u32);
         let object = self.objects.add(host, Kind::Ring(id));
         let bell = self.objects.open_bell(object)?;
+        self.objects.watch_unparker(object, unparker.as_fd())?;
         let capacity = match self.tape.below(4) {
             0 | 1 => 256,
             2 => 8,

@@ -65,10 +65,14 @@ impl Kernel {
         &mut self,
         id: RingId,
         timeout: Option<Duration>,
-        was_unparked: bool,
         batch: &mut Batch,
     ) -> io::Result<()> {
-        self.sweep();
+        if !std::mem::take(&mut self.is_swept) {
+            self.sweep();
+        }
+        // In a simulation no other thread ends a wait, but a test may.
+        let object = self.work.rings[&id].object;
+        let was_unparked = self.objects.was_unparked(object);
         let consumed_all = self.consume(id);
         self.run_due();
         let ring = self.work.rings.get_mut(&id).expect("a ring that is open");
@@ -191,6 +195,7 @@ impl Kernel {
         if ready == 0 {
             return 0;
         }
+        self.may_have_closed = true;
         let partly = self.tape.chance(self.faults.late_completions);
         let count = if partly { self.tape.short(ready) } else { ready };
         for posted in ring.posted.drain(..count) {

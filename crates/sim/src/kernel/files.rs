@@ -48,7 +48,8 @@ impl Disk {
 
     pub(crate) fn read(&mut self, file: &OpenFile, at: usize, count: usize) -> Vec<u8> {
         let seen = &self.content(file).seen;
-        seen.get(at..).unwrap_or_default().iter().take(count).copied().collect()
+        let seen = seen.get(at..).unwrap_or_default();
+        seen[..count.min(seen.len())].to_vec()
     }
 
     pub(crate) fn write(&mut self, file: &OpenFile, at: usize, bytes: &[u8]) {

@@ -22,6 +22,7 @@ mod endpoint;
 pub(crate) mod ops;
 mod groups;
 mod memory;
+mod bytes;
 mod address;
 
 pub(crate) use objects::HostId;

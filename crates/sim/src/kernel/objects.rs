@@ -5,11 +5,12 @@
 //! inode of the pipe says which object a descriptor means, whatever its number, and the last
 //! close shows as a hang-up, also when it went past the ring.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{Timespec, epoll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::endpoint::Endpoint;
@@ -55,8 +56,16 @@ pub(crate) struct Objects {
     table: BTreeMap<ObjectId, Object>,
     placeholders: BTreeMap<ObjectId, Placeholder>,
     by_inode: HashMap<u64, ObjectId>,
+    /// Tells which placeholders were closed and which rings unparked, in one call that does not grow with their
+    /// number: every turn of a ring looks. It is made with the first of them.
+    watch: Option<OwnedFd>,
+    /// Rings that were unparked since they last asked.
+    unparked: BTreeSet<ObjectId>,
     count: u32,
 }
+
+/// As much as one look takes.
+const TOLD_MAX: usize = 64;
 
 impl Objects {
     /// Makes an object that no descriptor refers to yet.
@@ -71,6 +80,8 @@ impl Objects {
     pub(crate) fn open(&mut self, id: ObjectId) -> io::Result<OwnedFd> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let inode = rustix::fs::fstat(&writer)?.st_ino;
+        // No flag: a hang-up is always told.
+        self.watch(id, reader.as_fd(), epoll::EventFlags::empty())?;
         self.by_inode.insert(inode, id);
         self.placeholders.insert(id, Placeholder { reader: Some(reader), inode });
         self.table.get_mut(&id).expect("an object that was added").is_open = true;
@@ -93,21 +104,47 @@ impl Objects {
         self.by_inode.get(&inode).copied()
     }
 
+    fn watch(&mut self, id: ObjectId, fd: BorrowedFd<'_>, flags: epoll::EventFlags) -> io::Result<()> {
+        if self.watch.is_none() {
+            self.watch = Some(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        }
+        let watch = self.watch.as_ref().expect("made above");
+        Ok(epoll::add(watch, fd, epoll::EventData::new_u64(id.0.into()), flags)?)
+    }
+
+    /// From now on [`Self::was_unparked`] tells of this unparker. `id` is the object of its ring.
+    pub(crate) fn watch_unparker(&mut self, id: ObjectId, unparker: BorrowedFd<'_>) -> io::Result<()> {
+        // Each unpark is told once.
+        self.watch(id, unparker, epoll::EventFlags::IN | epoll::EventFlags::ET)
+    }
+
+    /// Whether a ring was unparked up to the last sweep, once.
+    pub(crate) fn was_unparked(&mut self, ring: ObjectId) -> bool {
+        self.unparked.remove(&ring)
+    }
+
     /// Objects whose last descriptor was closed since the last look, in the order of their making.
     pub(crate) fn sweep(&mut self) -> Vec<ObjectId> {
-        let open = self.placeholders.iter().filter_map(|(id, at)| Some((*id, at.reader.as_ref()?)));
-        let (ids, mut polls): (Vec<_>, Vec<_>) = open
-            .map(|(id, reader)| (id, PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::empty())))
-            .unzip();
+        let mut closed = Vec::new();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut polls, Some(&now)).expect("poll of pipes that we own");
-        let ended = |fd: &PollFd<'_>| fd.revents().contains(PollFlags::HUP);
-        let closed: Vec<_> =
-            ids.into_iter().zip(&polls).filter(|(_, fd)| ended(fd)).map(|(id, _)| id).collect();
-        drop(polls);
-        for id in &closed {
-            self.forget(*id);
+        while let Some(watch) = &self.watch {
+            let mut room = [MaybeUninit::<epoll::Event>::uninit(); TOLD_MAX];
+            let (told, _) = epoll::wait(watch, &mut room, Some(&now)).expect("a wait for what we own");
+            for event in &*told {
+                let id = ObjectId(event.data.u64() as u32);
+                if self.placeholders.get(&id).is_some_and(|at| at.reader.is_some()) {
+                    closed.push(id);
+                    // That closes its reading end, so it is not told again.
+                    self.forget(id);
+                } else {
+                    self.unparked.insert(id);
+                }
+            }
+            if told.len() < TOLD_MAX {
+                break;
+            }
         }
+        closed.sort_unstable();
         closed
     }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::bytes;
 use super::endpoint::{Readable, Writable};
 use super::objects::ObjectId;
 
@@ -53,7 +54,7 @@ impl PipeEnd {
     }
 
     pub(crate) fn take(&self, count: usize) -> Vec<u8> {
-        self.shared.borrow_mut().bytes.drain(..count).collect()
+        bytes::take(&mut self.shared.borrow_mut().bytes, count)
     }
 
     pub(crate) fn put(&self, bytes: &[u8]) {

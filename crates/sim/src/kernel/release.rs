@@ -5,12 +5,26 @@ use super::objects::{Kind, ObjectId};
 use super::state::Kernel;
 
 impl Kernel {
-    /// Looks for descriptors that were closed, by whatever way.
-    pub(crate) fn sweep(&mut self) {
-        for id in self.objects.sweep() {
+    /// Looks for descriptors that were closed, by whatever way. Whether there were any.
+    pub(crate) fn sweep(&mut self) -> bool {
+        self.may_have_closed = false;
+        let closed = self.objects.sweep();
+        for id in &closed {
             self.note(format_args!("descriptor of object {} is closed", id.0));
-            self.release_if_unused(id);
+            self.release_if_unused(*id);
         }
+        !closed.is_empty()
+    }
+
+    /// No task has run on the host that enters next since its last enter. Nothing of it can be closed then,
+    /// unless a completion was given to somebody who was gone; and looking is a system call.
+    pub(crate) fn program_stood_still(&mut self) {
+        self.is_swept = !self.may_have_closed;
+    }
+
+    /// As [`Self::sweep`], where only completions may have closed something since the last one.
+    pub(crate) fn sweep_after_completions(&mut self) -> bool {
+        self.may_have_closed && self.sweep()
     }
 
     /// Ends an object to which nothing refers.

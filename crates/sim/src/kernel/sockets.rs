@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use coronet_ring::{Completion, Request};
 
+use super::bytes;
 use super::endpoint::{Endpoint, Phase as TcpPhase, Readable, Writable};
 use super::groups::Picked;
 use super::memory;
@@ -116,7 +117,7 @@ impl Kernel {
                 let Some(endpoint) = self.objects.endpoint_mut(id) else {
                     return Outcome::failed(libc::EBADF);
                 };
-                let bytes: Vec<u8> = endpoint.inbox.iter().take(count).copied().collect();
+                let bytes = bytes::first(&endpoint.inbox, count);
                 if !peeks {
                     endpoint.inbox.drain(..count);
                 }
@@ -177,7 +178,7 @@ impl Kernel {
         let Some(room) = room else { return Outcome::failed(libc::ENOBUFS) };
         let count = self.count(ready.min(room));
         let Some(endpoint) = self.objects.endpoint_mut(id) else { return Outcome::failed(libc::EBADF) };
-        let bytes: Vec<u8> = endpoint.inbox.drain(..count).collect();
+        let bytes = bytes::take(&mut endpoint.inbox, count);
         let rest = if endpoint.inbox.is_empty() { 0 } else { SOCK_NONEMPTY };
         let ring = self.work.rings.get_mut(&op.ring).expect("an operation has a ring");
         let picked = ring.groups.get_mut(&group).expect("looked up above").fill(&bytes);

@@ -27,6 +27,10 @@ pub(crate) struct Kernel {
     pub(crate) work: Work,
     pub(crate) objects: Objects,
     pub(crate) network: Network,
+    /// Completions were handed over, or a host ended, since the last sweep: both close descriptors.
+    pub(crate) may_have_closed: bool,
+    /// The next enter need not sweep.
+    pub(crate) is_swept: bool,
 }
 
 /// What an attempt came to.
@@ -62,6 +66,8 @@ impl Kernel {
             work: Work::default(),
             objects: Objects::default(),
             network: Network::default(),
+            may_have_closed: false,
+            is_swept: false,
         }
     }
 

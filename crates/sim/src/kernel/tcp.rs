@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::bytes;
 use super::endpoint::{Endpoint, Phase, Segment};
 use super::events::Event;
 use super::objects::{HostId, Kind, ObjectId};
@@ -220,7 +221,7 @@ impl Kernel {
             }
             let count = self.count(room);
             let endpoint = self.objects.endpoint_mut(id).expect("looked up above");
-            let bytes = endpoint.outbox.drain(..count).collect();
+            let bytes = bytes::take(&mut endpoint.outbox, count);
             self.send_segment(id, Segment::Data(bytes));
         }
     }
