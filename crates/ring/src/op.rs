@@ -10,7 +10,8 @@ use crate::request::Request;
 pub enum OnDrop {
     /// Ask the kernel to end it. What it produced all the same is disposed of.
     Cancel,
-    /// Let it run to its end: cutting it short would lose or tear something.
+    /// Let it run to its end: cutting it short would lose or tear something. One that the kernel does not have
+    /// yet, because the submission queue is full, is not sent: nothing of it is done then, and nothing torn.
     LetRun,
 }
 

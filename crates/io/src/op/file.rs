@@ -33,7 +33,8 @@ impl<B: IoBufMut> Op for ReadAt<B> {
     }
 }
 
-/// Writes to a file at a position, in bytes. Runs to its end when dropped.
+/// Writes to a file at a position, in bytes. Runs to its end when dropped, once the kernel has it: one that still
+/// waits for room in the submission queue is not sent.
 pub struct WriteAt<B> {
     file: SharedFd,
     buf: B,
