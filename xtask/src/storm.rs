@@ -1,7 +1,8 @@
 //! `cargo xtask storm`: the simulated part of the conformance suite under many seeds, one process for
 //! each CPU.
 //!
-//! The processes take every n-th seed. At the end a summary says how many seeds and runs it was, how
+//! The processes take every n-th seed, a part of the seeds at a time, and a line is printed after each part: a long
+//! run can be followed, and one that was ended goes on with `--from`. At the end a summary says how many seeds and runs it was, how
 //! long it took, and which promise was broken under which seed first.
 
 use std::path::{Path, PathBuf};
@@ -23,9 +24,27 @@ pub(crate) struct Options {
     /// The first one.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// A line is printed after so many seeds.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    part: u64,
     /// Only promises whose name contains this.
     #[arg(default_value = "")]
     filter: String,
+}
+
+/// Seeds that are run together.
+#[derive(Clone, Copy)]
+struct Part {
+    from: u64,
+    seeds: u64,
+}
+
+impl Options {
+    /// The parts, one behind the other.
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let starts = (0..self.seeds).step_by(self.part as usize);
+        starts.map(|start| Part { from: self.from + start, seeds: self.part.min(self.seeds - start) })
+    }
 }
 
 /// What the processes printed, added up.
@@ -46,28 +65,33 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     }
     let start = Instant::now();
     let workers = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let children: Vec<_> = (0..workers).map(|worker| start_worker(root, options, worker, workers)).collect();
     let mut sum = Sum::default();
-    for child in children {
-        match child.and_then(Child::wait_with_output) {
-            Ok(output) => sum.add(&output),
-            Err(error) => {
-                println!("cannot start the storm: {error}");
-                sum.lost += 1;
+    for part in options.parts() {
+        let start_one = |worker| start_worker(root, &options.filter, part, worker, workers);
+        let children: Vec<_> = (0..workers).map(start_one).collect();
+        for child in children {
+            match child.and_then(Child::wait_with_output) {
+                Ok(output) => sum.add(&output),
+                Err(error) => {
+                    println!("cannot start the storm: {error}");
+                    sum.lost += 1;
+                }
             }
         }
+        let (next, seconds) = (part.from + part.seeds, start.elapsed().as_secs());
+        println!("up to seed {next}: {} runs, {} broken, {seconds} s", sum.runs, sum.broken);
     }
     print!("{}", sum.summary(options, start.elapsed()));
     sum.failures.is_empty() && sum.lost == 0
 }
 
-fn start_worker(root: &Path, options: &Options, worker: u64, workers: u64) -> std::io::Result<Child> {
+fn start_worker(root: &Path, filter: &str, part: Part, worker: u64, workers: u64) -> std::io::Result<Child> {
     // Seeds from + worker, from + worker + workers, and so on.
-    let seeds = (options.seeds + workers - 1 - worker) / workers;
+    let seeds = (part.seeds + workers - 1 - worker) / workers;
     Command::new(program(root))
-        .args(["--from", &(options.from + worker).to_string()])
+        .args(["--from", &(part.from + worker).to_string()])
         .args(["--seeds", &seeds.to_string(), "--step", &workers.to_string()])
-        .arg(&options.filter)
+        .arg(filter)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -131,7 +155,13 @@ impl Sum {
 mod tests {
     use super::*;
 
-    const OPTIONS: Options = Options { seeds: 20, from: 0, filter: String::new() };
+    const OPTIONS: Options = Options { seeds: 20, from: 0, part: 8, filter: String::new() };
+
+    #[test]
+    fn the_parts_are_all_of_the_seeds_once() {
+        let parts: Vec<_> = OPTIONS.parts().map(|part| (part.from, part.seeds)).collect();
+        assert_eq!(parts, [(0, 8), (8, 8), (16, 4)]);
+    }
 
     #[test]
     fn the_first_seed_that_fails_comes_first_whichever_process_ran_it() {

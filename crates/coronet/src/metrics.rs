@@ -16,6 +16,9 @@ pub struct Metrics {
     pub in_flight: u64,
     /// Operations that were still with the kernel at the end of the drain.
     pub leaked: u64,
+    /// Completions that say `EFAULT`: the kernel did not find what it was lent. Always zero, because operations own
+    /// what they lend. Each is of an operation that another counter has.
+    pub faulted: u64,
     /// System calls that submitted, waited or both.
     pub enters: u64,
     /// Times that the completion queue was found overflowed.
@@ -43,6 +46,7 @@ pub(crate) fn combine(ring: coronet_ring::Stats, exec: coronet_exec::Stats) -> M
         orphaned: ring.orphaned,
         in_flight: ring.in_flight,
         leaked: ring.leaked,
+        faulted: ring.faulted,
         enters: ring.enters,
         cq_overflows: ring.cq_overflows,
         leased: ring.leased,

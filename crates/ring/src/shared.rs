@@ -298,6 +298,11 @@ impl Shared {
         let mut core = self.core.borrow_mut();
         let leaked = core.table.lent;
         core.stats.leaked = leaked as u64;
+        #[cfg(feature = "mutants")]
+        if crate::mutants::is("drain-frees") {
+            let driver = core.table.driver;
+            core.table.lent_tokens().for_each(|(token, _)| crate::mutants::free(driver, token));
+        }
         drop(core);
         std::mem::forget(Rc::clone(self));
         leaked

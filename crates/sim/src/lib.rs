@@ -55,6 +55,7 @@ pub use faults::{Faults, Settings};
 pub use shrink::shrink;
 pub use sim::{Builder, Report, Sim, run};
 pub use steer::{
-    address, crash, disk, elapsed, heal, host, partition, partition_one_way, pipe, reset_between, restart,
+    address, crash, disk, driver, elapsed, heal, host, partition, partition_one_way, pipe, reset_between,
+    restart,
 };
 pub use tape::Tape;

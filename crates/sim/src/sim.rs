@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use coronet_ring::Driver;
 
-use crate::backend::SimBackend;
 use crate::context;
 use crate::faults::Settings;
 use crate::kernel::Kernel;
-use crate::machine::DRAIN_MAX;
 use crate::tape::Tape;
 use crate::world::World;
 
@@ -122,9 +120,7 @@ impl Sim {
     /// # Panics
     /// If the simulation has a host of that name.
     pub fn driver(&self, name: &str) -> io::Result<Driver> {
-        let host = self.world.add(name);
-        let backend = SimBackend::new(&self.world.kernel, host)?;
-        Ok(Driver::with_backend(Box::new(backend), DRAIN_MAX))
+        self.world.driver(name)
     }
 
     /// A pipe on the host of that name: the reading and the writing end. For drivers turned by hand.

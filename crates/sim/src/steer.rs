@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use coronet_ring::Driver;
+
 use crate::world::World;
 
 /// Starts a host. `main` is called when it starts, and again after each [`restart`].
@@ -83,6 +85,18 @@ pub fn restart(name: &str) {
 /// Simulated time since the simulation began.
 pub fn elapsed() -> Duration {
     World::current().elapsed()
+}
+
+/// A driver on a host of its own, for a task that turns it by hand beside the one it runs on. Its turns let time
+/// pass for all hosts.
+///
+/// # Errors
+/// If the process has no descriptor left.
+///
+/// # Panics
+/// If the simulation has a host of that name.
+pub fn driver(name: &str) -> io::Result<Driver> {
+    World::current().driver(name)
 }
 
 /// A pipe on the host of the caller: the reading and the writing end.

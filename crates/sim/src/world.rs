@@ -4,14 +4,17 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use coronet_exec::JoinError;
+use coronet_ring::Driver;
 
+use crate::backend::SimBackend;
 use crate::context;
 use crate::kernel::{HostId, Kernel};
-use crate::machine::{Boot, Machine};
+use crate::machine::{Boot, DRAIN_MAX, Machine};
 
 /// Rounds without a step of the clock after which tasks are said to run in circles.
 const ROUNDS_MAX: u64 = 100_000;
@@ -95,6 +98,13 @@ impl World {
         let mut kernel = self.kernel.borrow_mut();
         assert!(kernel.network.by_name(name).is_none(), "the simulation has a host named {name:?} already");
         kernel.network.add(name)
+    }
+
+    /// A driver on a host of its own, which nothing else runs on.
+    pub(crate) fn driver(&self, name: &str) -> io::Result<Driver> {
+        let host = self.add(name);
+        let backend = SimBackend::new(&self.kernel, host)?;
+        Ok(Driver::with_backend(Box::new(backend), DRAIN_MAX))
     }
 
     pub(crate) fn set_boot(&self, host: HostId, boot: Boot) {

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use coronet::ring::{Config, Driver, Preference};
 use coronet::sim;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -45,6 +46,16 @@ impl Kernel {
             Self::Simulated => sim::pipe().expect("a pipe"),
             Self::Uring | Self::Epoll => rustix::pipe::pipe().expect("a pipe"),
         }
+    }
+
+    /// A driver beside that of the runtime, to be turned by hand. Two of one promise need two names.
+    pub(crate) fn driver(self, name: &str) -> Driver {
+        let backend = match self {
+            Self::Simulated => return sim::driver(name).expect("a simulated ring"),
+            Self::Uring => Preference::Uring,
+            Self::Epoll => Preference::Epoll,
+        };
+        Driver::new(Config { backend, ..Config::default() }).expect("the runtime has one of its kind")
     }
 
     /// Leaves so few descriptors to the process; until the guard is dropped. The simulated kernel runs out of

@@ -18,12 +18,13 @@ pub struct Promise {
     every: u64,
     entries: u32,
     leaves: bool,
+    leaks: usize,
 }
 
 impl Promise {
     /// On every kernel, and nothing is left in flight when it ends.
     pub(crate) const fn new(family: &'static str, name: &'static str, body: fn(Kernel) -> Body) -> Self {
-        Self { family, name, body, real_only: false, every: 1, entries: 256, leaves: false }
+        Self { family, name, body, real_only: false, every: 1, entries: 256, leaves: false, leaks: 0 }
     }
 
     /// Needs threads, which the simulation does not know.
@@ -44,6 +45,11 @@ impl Promise {
     /// Ends with tasks and operations under way, for the end of the runtime to deal with.
     pub(crate) const fn leaves(self) -> Self {
         Self { leaves: true, ..self }
+    }
+
+    /// In the simulation so many operations may be leaked on purpose, each with its descriptor.
+    pub(crate) const fn leaks(self, operations: usize) -> Self {
+        Self { leaks: operations, ..self }
     }
 
     /// Family and name, as in `cancel::a_sentence`.
@@ -69,6 +75,10 @@ impl Promise {
 
     pub(crate) fn queue_entries(&self) -> u32 {
         self.entries
+    }
+
+    pub(crate) fn leaked_max(&self) -> usize {
+        self.leaks
     }
 
     pub(crate) fn leaves_work(&self) -> bool {

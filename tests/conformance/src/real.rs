@@ -1,5 +1,6 @@
 //! Runs promises on the real kernel.
 
+use std::fs::DirEntry;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +27,26 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 /// If the promise is broken.
 pub fn run(promise: &Promise, kernel: Kernel) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = open_descriptors();
+    let before = (open_descriptors(), kernel_workers());
+    let promise = *promise;
+    // On a thread of its own: the kernel's workers for files live as long as the thread that needed them.
+    let ended = std::thread::spawn(move || run_here(&promise, kernel)).join();
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
+    // A thread of the pool that has just woken the core may hold its unparker for some microseconds more, and
+    // the kernel takes its workers down in its own time.
+    let start = Instant::now();
+    let is_back = || open_descriptors().len() == before.0.len() && kernel_workers() == before.1;
+    while !is_back() && start.elapsed() < Duration::from_secs(2) {
+        std::thread::yield_now();
+    }
+    let after = open_descriptors();
+    assert_eq!(after.len(), before.0.len(), "descriptors leaked: {after:?}");
+    assert_eq!(kernel_workers(), before.1, "workers of the kernel are left");
+}
+
+fn run_here(promise: &Promise, kernel: Kernel) {
     let backend = if kernel == Kernel::Epoll { Backend::Epoll } else { Backend::Uring };
     let builder = Runtime::builder().backend(backend).entries(promise.queue_entries());
     let runtime = match builder.build() {
@@ -50,14 +70,13 @@ pub fn run(promise: &Promise, kernel: Kernel) {
             rest::reach(&start).await;
         }
     });
-    drop(runtime);
-    // A thread of the pool that has just woken the core may hold its unparker for some microseconds more.
-    let start = Instant::now();
-    while open_descriptors().len() != before.len() && start.elapsed() < Duration::from_secs(2) {
-        std::thread::yield_now();
-    }
-    let after = open_descriptors();
-    assert_eq!(after.len(), before.len(), "descriptors leaked: {after:?}");
+}
+
+/// Threads of this process that the kernel started for a ring.
+fn kernel_workers() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let name = |thread: io::Result<DirEntry>| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok();
+    threads.filter_map(name).filter(|name| name.starts_with("iou-")).count()
 }
 
 /// Each descriptor and what it is; without the one that lists them.

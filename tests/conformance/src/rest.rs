@@ -24,7 +24,7 @@ fn check(start: &Metrics, end: &Metrics) {
     assert_eq!(end.in_flight, start.in_flight, "operations are still under way: {end:?}");
     assert_eq!(end.submitted, end.completed + end.orphaned + end.in_flight, "the sums differ: {end:?}");
     assert_eq!(end.leased, start.leased, "pooled buffers did not come back: {end:?}");
-    assert_eq!(end.leaked, 0, "{end:?}");
+    assert_eq!((end.leaked, end.faulted), (0, 0), "{end:?}");
     assert_eq!(end.tasks, start.tasks, "tasks are left: {end:?}");
     assert_eq!(end.timers, start.timers, "timers are left: {end:?}");
     check_loans();

@@ -37,7 +37,11 @@ pub fn run(promise: &Promise, seed: u64, prints: bool) -> Outcome {
         sim.block_on(body);
         let report = sim.report();
         assert_eq!(report.leaked, 0, "operations were not over when their host ended");
-        assert_eq!(report.descriptors, 0, "descriptors were left open");
+        assert!(
+            report.descriptors <= promise.leaked_max(),
+            "descriptors were left open: {}",
+            report.descriptors
+        );
         rest::check_loans();
     }));
     let failure = result.err().map(|panic| {

@@ -14,7 +14,7 @@ enum Where {
 }
 
 /// Name, what it does, and where it is found.
-const MUTANTS: [(&str, &str, Where); 9] = [
+const MUTANTS: [(&str, &str, Where); 10] = [
     (
         "free-on-drop",
         "memory is freed when its future is dropped, not at the last completion",
@@ -27,6 +27,7 @@ const MUTANTS: [(&str, &str, Where); 9] = [
     ("buffer-lost", "the pooled buffer of a result that nobody waits for does not return", Where::Seeds(50)),
     ("partial-unsaid", "a dropped write that fell short is not told", Where::Seeds(200)),
     ("torn-write", "a write does not wait behind a dropped one", Where::Seeds(20)),
+    ("drain-frees", "at the deadline of the drain memory is freed, not leaked", Where::Seeds(100)),
     ("waker-lost", "a wake from another thread is forgotten", Where::Real),
 ];
 

@@ -25,9 +25,11 @@ impl Kernel {
             Phase::Done if self.tape.below(2) == 0 => -libc::ENOENT,
             Phase::Done | Phase::Running => -libc::EALREADY,
             Phase::Queued | Phase::Armed => {
-                let is_first = !std::mem::replace(&mut op.cancelled, true);
-                let may_race = op.due.is_none() && is_first;
-                if may_race && self.tape.chance(self.faults.lost_cancels) {
+                if std::mem::replace(&mut op.cancelled, true) {
+                    // The first one comes late, and a second one does not come earlier.
+                    return -libc::EALREADY;
+                }
+                if op.due.is_none() && self.tape.chance(self.faults.lost_cancels) {
                     // It was about to run: it gets its chance, and then it ends.
                     let grace = Duration::from_micros(1 + self.tape.below(500));
                     self.note(format_args!("cancel of {target:?} comes late"));

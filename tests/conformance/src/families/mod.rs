@@ -3,6 +3,7 @@
 mod basics;
 mod cancel;
 mod cores;
+mod driver;
 mod fairness;
 mod files;
 mod multishot;
@@ -15,7 +16,7 @@ mod shutdown;
 use crate::promise::Promise;
 
 /// All families.
-pub(crate) const ALL: [&[Promise]; 11] = [
+pub(crate) const ALL: [&[Promise]; 12] = [
     basics::ALL,
     partial::ALL,
     cancel::ALL,
@@ -27,4 +28,5 @@ pub(crate) const ALL: [&[Promise]; 11] = [
     overload::ALL,
     fairness::ALL,
     cores::ALL,
+    driver::ALL,
 ];

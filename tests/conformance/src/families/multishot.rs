@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use coronet::metrics;
 use coronet::net::{Shutdown, TcpStream};
-use coronet::ring::{SharedFd, op};
-use coronet::time::sleep;
+use coronet::ring::{OpStream, SharedFd, op};
+use coronet::task::yield_now;
+use coronet::time::{sleep, timeout};
 use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
 
@@ -20,6 +21,7 @@ pub(crate) const ALL: &[Promise] = &[
     promise!(a_receive_pauses_for_a_slow_reader_and_goes_on),
     promise!(one_who_holds_every_buffer_stops_nobody),
     promise!(a_poll_reports_every_change_until_it_is_dropped),
+    promise!(a_poll_that_is_dropped_at_any_time_leaves_the_bytes_and_nothing_else),
 ];
 
 async fn a_long_stream_survives_every_end_of_its_receive(kernel: Kernel) {
@@ -104,27 +106,86 @@ async fn one_who_holds_every_buffer_stops_nobody(kernel: Kernel) {
     assert_eq!(position, sent);
 }
 
-async fn a_poll_reports_every_change_until_it_is_dropped(kernel: Kernel) {
-    if !handle().capabilities().poll_multi {
-        return;
+/// Reports when a pipe can be read, again and again: one operation, or on kernels without it one each.
+struct Polls {
+    reader: SharedFd,
+    stream: Option<OpStream<op::PollMulti>>,
+}
+
+impl Polls {
+    fn new(reader: &SharedFd) -> Self {
+        Self { reader: reader.clone(), stream: None }
     }
+
+    async fn next(&mut self) -> u32 {
+        let events = libc::POLLIN as u32;
+        if !handle().capabilities().poll_multi {
+            return handle().submit(op::Poll::new(self.reader.clone(), events)).await.expect("a pipe");
+        }
+        loop {
+            let submit = || handle().submit_multi(op::PollMulti::new(self.reader.clone(), events));
+            match self.stream.get_or_insert_with(submit).next().await {
+                Some(ready) => return ready.expect("a pipe"),
+                // It may end at any item, and is submitted again.
+                None => self.stream = None,
+            }
+        }
+    }
+}
+
+async fn put(writer: &SharedFd) {
+    let (result, _) = handle().submit(op::WriteAt::new(writer.clone(), vec![7_u8; 3], u64::MAX)).await;
+    assert!(result.expect("a pipe with a reader") > 0);
+}
+
+async fn take(reader: &SharedFd) {
+    let read = op::ReadAt::new(reader.clone(), Vec::with_capacity(100), u64::MAX);
+    assert!(handle().submit(read).await.0.expect("a pipe with bytes") > 0);
+}
+
+async fn a_poll_reports_every_change_until_it_is_dropped(kernel: Kernel) {
     let (reader, writer) = kernel.pipe();
     let (reader, writer) = (SharedFd::new(reader), SharedFd::new(writer));
-    let mut polls = handle().submit_multi(op::PollMulti::new(reader.clone(), libc::POLLIN as u32));
+    let mut polls = Polls::new(&reader);
     for round in 0..10 {
-        let (result, _) = handle().submit(op::WriteAt::new(writer.clone(), vec![7_u8; 3], u64::MAX)).await;
-        assert!(result.expect("a pipe with a reader") > 0);
-        // It may end at any item, and is submitted again.
-        let ready = loop {
-            match polls.next().await {
-                Some(ready) => break ready,
-                None => {
-                    polls = handle().submit_multi(op::PollMulti::new(reader.clone(), libc::POLLIN as u32))
-                }
-            }
-        };
-        assert!(ready.expect("a pipe") & libc::POLLIN as u32 != 0, "round {round}");
-        let read = op::ReadAt::new(reader.clone(), Vec::with_capacity(100), u64::MAX);
-        assert!(handle().submit(read).await.0.expect("a pipe with bytes") > 0);
+        put(&writer).await;
+        assert!(polls.next().await & libc::POLLIN as u32 != 0, "round {round}");
+        take(&reader).await;
+    }
+}
+
+/// The trap: a report that nobody takes, and a poll that is armed while its future goes.
+async fn a_poll_that_is_dropped_at_any_time_leaves_the_bytes_and_nothing_else(kernel: Kernel) {
+    let (reader, writer) = kernel.pipe();
+    let (reader, writer) = (SharedFd::new(reader), SharedFd::new(writer));
+    for turns in 0..kernel.count(40, 8) {
+        let mut polls = Polls::new(&reader);
+        let mut first = Box::pin(polls.next());
+        assert!(poll_immediate(&mut first).await.is_none(), "nothing was written");
+        for _ in 0..turns / 2 {
+            yield_now().await;
+        }
+        if turns % 2 == 0 {
+            put(&writer).await;
+        }
+        drop(first);
+        drop(polls);
+        if turns % 2 == 1 {
+            put(&writer).await;
+        }
+        let mut others = Polls::new(&reader);
+        assert!(others.next().await & libc::POLLIN as u32 != 0, "the bytes are there");
+        drain(&reader).await;
+    }
+}
+
+/// Reads until there is nothing for a while.
+async fn drain(reader: &SharedFd) {
+    loop {
+        let ready = op::Poll::new(reader.clone(), libc::POLLIN as u32);
+        if timeout(Duration::from_millis(5), handle().submit(ready)).await.is_err() {
+            return;
+        }
+        take(reader).await;
     }
 }

@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use coronet::io::EndedEarly;
 use coronet::net::{Shutdown, TcpStream};
+use coronet::ring::{SharedFd, op};
+use coronet::task::yield_now;
 use coronet::time::sleep;
 
 use crate::kernel::Kernel;
 use crate::promise::{Promise, promise};
-use crate::support::{Sequence, bytes_at, check, pair, read_all};
+use crate::support::{Census, Sequence, bytes_at, check, handle, pair, read_all};
 
 pub(crate) const ALL: &[Promise] = &[
     promise!(read_exact_collects_bytes_that_come_one_by_one),
     promise!(a_write_of_more_than_sockets_hold_arrives_whole),
     promise!(many_buffers_go_as_one_and_in_order),
+    promise!(a_vectored_send_says_how_much_the_kernel_took),
+    promise!(a_vectored_send_that_is_dropped_goes_whole_or_not_at_all),
     promise!(what_does_not_fit_the_buffer_comes_with_the_next_read),
     promise!(a_stream_that_ends_early_gives_what_came_before),
     promise!(a_read_without_room_takes_nothing),
@@ -75,6 +79,62 @@ async fn many_buffers_go_as_one_and_in_order(kernel: Kernel) {
     };
     let ((), read) = coronet::join!(write, read_all(&peer, 0));
     assert_eq!(read, position);
+}
+
+/// Slices of odd lengths, some empty, from `position` on.
+fn slices(position: usize, count: usize) -> Vec<Vec<u8>> {
+    let mut start = position;
+    let piece = |number| {
+        let len = number * 7 % 29;
+        start += len;
+        bytes_at(start - len, len)
+    };
+    (0..count).map(piece).collect()
+}
+
+async fn a_vectored_send_says_how_much_the_kernel_took(kernel: Kernel) {
+    let len = kernel.count(400_000, 5_000);
+    let (stream, peer) = pair().await;
+    let socket = SharedFd::new(stream.into_std().expect("it was never read").into());
+    let write = async {
+        let mut position = 0;
+        while position < len {
+            let send = op::SendVectored::new(socket.clone(), slices(position, 40), 0);
+            let (result, bufs) = handle().submit(send).await;
+            let sent = result.expect("the peer reads");
+            assert!((1..=bufs.concat().len()).contains(&sent), "{sent}");
+            // What it did not take is made again, from there on.
+            position += sent;
+        }
+        drop(socket);
+        position
+    };
+    let (sent, read) = coronet::join!(write, read_all(&peer, 0));
+    assert_eq!(sent, read);
+}
+
+async fn a_vectored_send_that_is_dropped_goes_whole_or_not_at_all(kernel: Kernel) {
+    for turns in 0..kernel.count(20, 5) {
+        let (stream, peer) = pair().await;
+        let socket = SharedFd::new(stream.into_std().expect("it was never read").into());
+        let census = Census::default();
+        let bufs: Vec<_> = slices(0, 300).into_iter().map(|bytes| census.buffer(bytes)).collect();
+        let send = handle().submit(op::SendVectored::new(socket.clone(), bufs, libc::MSG_WAITALL));
+        for _ in 0..turns {
+            yield_now().await;
+        }
+        drop(send);
+        let was_sent = census.alive() > 0;
+        assert!(!was_sent || census.alive() == 300, "the kernel has all of them or none");
+        while census.alive() > 0 {
+            sleep(Duration::from_micros(100)).await;
+        }
+        drop(socket);
+        let read = read_all(&peer, 0).await;
+        let len = slices(0, 300).concat().len();
+        // It runs to its end, unless it still waited for room in the queue; or it was over before.
+        assert!(read == len || (read == 0 && !was_sent), "{read} of {len}");
+    }
 }
 
 async fn what_does_not_fit_the_buffer_comes_with_the_next_read(_: Kernel) {
