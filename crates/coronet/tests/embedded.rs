@@ -15,7 +15,7 @@ use coronet::sync::{cross, oneshot};
 use coronet::{Backend, Embedded, Runtime, Turn};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::thread::{Pid, gettid};
-use support::{HANG, assert_at_rest, panic_of, std_pair};
+use support::{assert_at_rest, hang, panic_of, std_pair};
 
 /// Who sleeps so long has missed something.
 const LOST: Duration = Duration::from_secs(20);
@@ -97,7 +97,7 @@ impl World {
             if let Turn::Idle { until } = self.turn() {
                 return until;
             }
-            assert!(start.elapsed() < HANG, "it is never idle");
+            assert!(start.elapsed() < hang(), "it is never idle");
         }
     }
 
@@ -109,7 +109,7 @@ impl World {
             if is_over() {
                 return;
             }
-            let limit = turn.timeout().unwrap_or(HANG);
+            let limit = turn.timeout().unwrap_or(hang());
             // No test has a timer that far away that would have to fire. Twice: who was paused for that long
             // finds his time over before the others went on.
             let is_lost = limit >= LOST && (0..2).all(|_| self.wait(LOST) == Waited::TimeOut);
@@ -138,7 +138,7 @@ fn worlds(test: impl Fn(&World)) {
             println!("{}, {host:?}", world.core.backend());
             test(&world);
             let start = Instant::now();
-            while world.core.metrics().in_flight > 0 && start.elapsed() < HANG {
+            while world.core.metrics().in_flight > 0 && start.elapsed() < hang() {
                 let _ = world.turn();
             }
             assert_at_rest(&world.core.metrics());
@@ -210,7 +210,7 @@ fn of_fifty_thousand_messages_that_race_with_the_hosts_sleep_none_is_slept_throu
                     std::hint::spin_loop();
                 }
                 ping.blocking_send(number).expect("somebody receives");
-                assert_eq!(pongs.recv_timeout(HANG).expect("an answer"), number);
+                assert_eq!(pongs.recv_timeout(hang()).expect("an answer"), number);
             }
         });
         world.finish(async move {
@@ -335,7 +335,7 @@ fn a_host_with_nothing_to_do_sleeps() {
         let (stop, stopped) = cross::oneshot::channel::<()>();
         let task = world.core.spawn(async move {
             let stream = TcpStream::from(ours);
-            let _ = coronet::time::timeout(HANG * 2, stream.recv()).await.expect("in time");
+            let _ = coronet::time::timeout(hang() * 2, stream.recv()).await.expect("in time");
             stopped.await.expect("asked to stop");
         });
         assert!(world.until_idle().is_some(), "the timeout");
@@ -343,7 +343,7 @@ fn a_host_with_nothing_to_do_sleeps() {
         // 300 ms are long for a loop that spins: it makes tens of thousands of turns.
         let end = Instant::now() + Duration::from_millis(300);
         while Instant::now() < end {
-            let timeout = world.turn().timeout().unwrap_or(HANG);
+            let timeout = world.turn().timeout().unwrap_or(hang());
             let left = end.saturating_duration_since(Instant::now());
             let _ = world.wait(timeout.min(left));
         }

@@ -17,7 +17,7 @@ use coronet::net::{TcpListener, TcpStream, relay};
 use coronet::{Backend, Builder, Cores, Runtime};
 use rustix::process::{Gid, Uid, geteuid};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
-use support::{HANG, child, reset, runtime_or_skip, std_pair};
+use support::{child, hang, reset, runtime_or_skip, std_pair};
 
 /// The backends that there are here, with a line for those that are not.
 fn builders() -> Vec<Builder> {
@@ -53,7 +53,7 @@ fn writes_to_peers_that_are_gone() {
     for builder in builders() {
         let runtime = builder.build().expect("as just now");
         let limited = async |future: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
-            coronet::time::timeout(HANG, future).await.expect("the test does not hang");
+            coronet::time::timeout(hang(), future).await.expect("the test does not hang");
         };
         runtime.block_on(limited(Box::pin(async {
             let stream = gone();
@@ -200,18 +200,18 @@ fn who_drops_roots_rights_serves_on_a_privileged_port_and_may_no_more_than_nobod
         });
         let running = running.expect("started");
         for _ in 0..CORES {
-            let told = told.recv_timeout(HANG).expect("a core");
+            let told = told.recv_timeout(hang()).expect("a core");
             assert_eq!(told, (0, libc::EACCES, Some(libc::EACCES)), "before, after, and on a thread beside");
         }
         for round in 0..10 {
             let mut client = StdStream::connect(address).expect("it listens");
-            client.set_read_timeout(Some(HANG)).expect("a limit");
+            client.set_read_timeout(Some(hang())).expect("a limit");
             client.write_all(&[round; 100]).expect("sent");
             let mut back = [0; 100];
             client.read_exact(&mut back).expect("echoed");
             assert_eq!(back, [round; 100]);
         }
-        running.shutdown(HANG);
+        running.shutdown(hang());
         for result in running.join() {
             result.expect("no panic");
         }
