@@ -43,9 +43,14 @@ use crate::runtime::Runtime;
 ///     coronet::time::sleep(std::time::Duration::from_millis(5)).await;
 ///     "done"
 /// });
-/// while !task.is_finished() {
+/// loop {
+///     let turn = core.turn();
+///     // Asked between the turn and the wait: what the turn did is announced to nobody.
+///     if task.is_finished() {
+///         break;
+///     }
+///     let wait = turn.timeout().and_then(|wait| Timespec::try_from(wait).ok());
 ///     // A real loop has descriptors of its own in this list.
-///     let wait = core.turn().timeout().map(Timespec::try_from).transpose().unwrap();
 ///     match poll(&mut [PollFd::new(&core, PollFlags::IN)], wait.as_ref()) {
 ///         // The ring's work may interrupt the wait: a wake like any other.
 ///         Ok(_) | Err(Errno::INTR) => {}
