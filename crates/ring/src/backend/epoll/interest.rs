@@ -20,6 +20,7 @@ use mio::{Events, Interest, Poll, Token as Key};
 use rustix::net::{ipproto, sockopt};
 
 use super::queue::Queue;
+use crate::request::Request;
 
 /// What an operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +86,15 @@ impl Watch {
         self.asked != Asked::default()
     }
 
-    /// A receive that did not fill its room was made.
-    pub(super) fn fell_short(&mut self, fd: BorrowedFd<'_>) {
+    /// A receive was made that did not fill its room.
+    #[inline]
+    pub(super) fn fell_short(&mut self, receive: &Request<'static>) {
+        let (Request::Recv { socket, .. } | Request::RecvMulti { socket, .. }) = receive else { return };
         if self.ending {
             return;
         }
         if self.kind == Kind::Unknown {
-            let protocol = sockopt::socket_protocol(fd);
+            let protocol = sockopt::socket_protocol(*socket);
             let is_tcp = protocol.is_ok_and(|protocol| protocol == Some(ipproto::TCP));
             self.kind = if is_tcp { Kind::Stream } else { Kind::Other };
         }

@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use self::interest::{Happened, Interests, Side};
 use self::offload::{Offload, Transfer};
-use self::perform::{Attempt, Route, attempt, restore_blocking, route};
+pub(crate) use self::perform::CAPABILITIES;
+use self::perform::{ATTEMPTS_MAX, Attempt, Route, attempt, attempts_max, restore_blocking, route};
 use self::pick::Picker;
 use self::timers::Timers;
 use self::waiting::{Pending, Place, Waiting};
@@ -44,28 +45,10 @@ const RESULTS_MIN: usize = 256;
 /// Events that one turn acts on; the others are next. So the first answers leave before the last of many
 /// receives is made. From 1 to 32 no difference in CPU was measured.
 const EVENTS_PER_TURN: usize = 8;
-/// Attempts for one descriptor per turn: a peer that sends without end must not hold the core.
-const ATTEMPTS_MAX: usize = 32;
-/// As `ATTEMPTS_MAX`, for a listener: what is accepted is out of the backlog, and cannot be lost there.
-const ACCEPTS_MAX: usize = 256;
 /// Turns that may pass without a look at the poller, while operations end at once.
 const UNSEEN_MAX: u32 = 8;
 /// Questions whether something is pending that may pass without a look.
 const UNASKED_MAX: u32 = 4;
-
-/// What this backend can do, whatever the kernel.
-pub(crate) const CAPABILITIES: Capabilities = Capabilities {
-    poll_multi: true,
-    buffer_groups: true,
-    accept_multi: true,
-    recv_multi: true,
-    msg_ring: false,
-    send_zc: false,
-    bundles: false,
-    incremental: true,
-    min_wait: false,
-    file_table: false,
-};
 
 /// One poller, and what waits for it.
 pub(crate) struct Epoll {
@@ -184,7 +167,7 @@ impl Epoll {
     fn cannot_wait(&mut self, token: Token, refused: &io::Error) {
         let Some(pending) = self.waiting.get(token) else { return };
         let errno = refused.raw_os_error().unwrap_or(libc::EIO);
-        let transfer = transfer_of(&pending.request);
+        let transfer = Transfer::of(&pending.request);
         // As on the ring: a poll for what never happens to a file waits until it is cancelled.
         let is_poll = matches!(pending.request, Request::Poll { .. } | Request::PollMulti { .. });
         match (errno, transfer) {
@@ -245,26 +228,31 @@ impl Epoll {
     fn read_on(&mut self, fd: RawFd) {
         let mut attempts = 0;
         loop {
-            let watch = self.interests.at(fd);
+            let Self { interests, waiting, groups, done, .. } = self;
+            let watch = interests.at(fd);
             let Some(token) = watch.reads.first().filter(|_| !watch.drained) else { return };
-            let pending = self.waiting.get(token).expect("who waits is not over");
-            let accepts = matches!(pending.request, Request::Accept { .. } | Request::AcceptMulti { .. });
+            let pending = waiting.get(token).expect("who waits is not over");
             attempts += 1;
-            if attempts > if accepts { ACCEPTS_MAX } else { ATTEMPTS_MAX } {
+            if attempts > attempts_max(&pending.request) {
                 return self.try_again(fd);
             }
-            match attempt(pending, &mut self.groups) {
+            match attempt(pending, groups) {
                 Attempt::Done(result) => self.end_read(token, result),
                 Attempt::DoneShort(result) => {
-                    self.fell_short(token, fd);
+                    watch.fell_short(&pending.request);
                     self.end_read(token, result);
                 }
-                Attempt::Item(done) => self.item(token, done),
-                Attempt::ItemShort(done) => {
-                    self.fell_short(token, fd);
-                    self.item(token, done);
+                Attempt::Item(item) => {
+                    done.push((token, item));
+                    if matches!(pending.request, Request::AcceptMulti { .. }) {
+                        interests.is_new(item.result);
+                    }
                 }
-                Attempt::Blocks => self.interests.at(fd).drained = true,
+                Attempt::ItemShort(item) => {
+                    watch.fell_short(&pending.request);
+                    done.push((token, item));
+                }
+                Attempt::Blocks => watch.drained = true,
                 Attempt::Offload => self.thread_for(token),
             }
         }
@@ -278,25 +266,9 @@ impl Epoll {
         self.end(token, result);
     }
 
-    fn item(&mut self, token: Token, done: Completion) {
-        let pending = self.waiting.get(token).expect("it has just been tried");
-        if matches!(pending.request, Request::AcceptMulti { .. }) {
-            self.interests.is_new(done.result);
-        }
-        self.done.push((token, done));
-    }
-
-    fn fell_short(&mut self, token: Token, fd: RawFd) {
-        let pending = self.waiting.get(token).expect("it has just been tried");
-        let (Request::Recv { socket, .. } | Request::RecvMulti { socket, .. }) = &pending.request else {
-            return;
-        };
-        self.interests.at(fd).fell_short(*socket);
-    }
-
     fn thread_for(&mut self, token: Token) {
         let pending = self.waiting.get(token).expect("it has just been tried");
-        let transfer = transfer_of(&pending.request).expect("only files need a thread");
+        let transfer = Transfer::of(&pending.request).expect("only files need a thread");
         self.offload(token, transfer);
     }
 
@@ -387,16 +359,6 @@ impl Epoll {
                 None => return,
             }
         }
-    }
-}
-
-fn transfer_of(request: &Request<'static>) -> Option<Transfer> {
-    if let Request::Read { file, into, at } = request {
-        Some(Transfer::read(*file, into, *at))
-    } else if let Request::Write { file, from, at } = request {
-        Some(Transfer::write(*file, from, *at))
-    } else {
-        None
     }
 }
 

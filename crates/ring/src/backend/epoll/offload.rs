@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::backend::unpark::Unparker;
+use crate::request::Request;
 use crate::span::{Span, SpanMut};
 use crate::token::Token;
 
@@ -35,6 +36,17 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
+    /// What this request wants to move, if it is one for a file.
+    pub(super) fn of(request: &Request<'static>) -> Option<Self> {
+        if let Request::Read { file, into, at } = request {
+            Some(Self::read(*file, into, *at))
+        } else if let Request::Write { file, from, at } = request {
+            Some(Self::write(*file, from, *at))
+        } else {
+            None
+        }
+    }
+
     /// Reads into the room of an operation.
     pub(super) fn read(file: BorrowedFd<'_>, into: &SpanMut<'static>, at: u64) -> Self {
         let (start, len) = (into.as_mut_ptr(), into.len() as usize);

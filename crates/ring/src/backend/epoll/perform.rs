@@ -25,12 +25,31 @@ use super::interest::Side;
 use super::offload::{HERE, Transfer};
 use super::pick::Picker;
 use super::waiting::Pending;
+use crate::backend::Capabilities;
 use crate::completion::{Completion, MORE, SOCK_NONEMPTY};
 use crate::pool::GroupId;
 use crate::request::Request;
 use crate::span::Message;
 use crate::token::Token;
 
+/// What this backend can do, whatever the kernel.
+pub(crate) const CAPABILITIES: Capabilities = Capabilities {
+    poll_multi: true,
+    buffer_groups: true,
+    accept_multi: true,
+    recv_multi: true,
+    msg_ring: false,
+    send_zc: false,
+    bundles: false,
+    incremental: true,
+    min_wait: false,
+    file_table: false,
+};
+
+/// Attempts for one descriptor per turn: a peer that sends without end must not hold the core.
+pub(super) const ATTEMPTS_MAX: usize = 32;
+/// As `ATTEMPTS_MAX`, for a listener: what is accepted is out of the backlog, and cannot be lost there.
+const ACCEPTS_MAX: usize = 256;
 /// Where a request goes first.
 pub(super) enum Route {
     /// It can be done at once.
@@ -151,6 +170,13 @@ pub(super) fn attempt(pending: &mut Pending, groups: &mut [Option<Picker>]) -> A
             file_attempt(*file, libc::POLLOUT, Transfer::write(*file, from, *at))
         }
     }
+}
+
+/// How often one descriptor is tried per turn.
+#[inline]
+pub(super) fn attempts_max(request: &Request<'static>) -> usize {
+    let accepts = matches!(request, Request::Accept { .. } | Request::AcceptMulti { .. });
+    if accepts { ACCEPTS_MAX } else { ATTEMPTS_MAX }
 }
 
 /// Memory that a request lends to be filled.
