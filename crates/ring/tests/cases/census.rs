@@ -13,6 +13,7 @@ use crate::ring;
 use crate::support::kernel::{descriptors, next, turn_until, wait, workers};
 use crate::support::{ops, poll, ready};
 use coronet_ring::{Driver, GroupConfig, SharedFd};
+use rustix::fs::inotify;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -117,6 +118,42 @@ fn a_read_of_an_empty_pipe_does_not_keep_the_driver_from_ending() {
     let errno = ready(&mut read).expect_err("cancelled").raw_os_error().expect("an errno");
     assert!([libc::ECANCELED, libc::EINTR].contains(&errno), "{errno}");
     drop(writer);
+}
+
+/// The trap: a file that can be polled and knows no non-blocking read (as pipes before Linux 6.4) is given
+/// to a thread, which then waits for ever, if it starts before the cancel.
+#[test]
+fn no_thread_waits_for_a_file_that_can_be_polled() {
+    let _alone = alone();
+    let Some(mut driver) = ring("no_thread_waits_for_a_file_that_can_be_polled", 8) else { return };
+    let directory = std::env::temp_dir().join(format!("coronet-census-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let news = inotify::init(inotify::CreateFlags::CLOEXEC).expect("an inotify descriptor");
+    inotify::add_watch(&news, &directory, inotify::WatchFlags::CREATE).expect("a watch");
+    let file = SharedFd::new(news);
+    let read = |file: &SharedFd| {
+        driver.handle().submit(ops::ReadAt { file: file.clone(), into: vec![0; 256], at: u64::MAX })
+    };
+    let mut first = read(&file);
+    driver.turn(Some(Duration::ZERO)).expect("a turn");
+    assert!(poll(&mut first).is_pending());
+    assert_eq!(file_threads(), 0, "nothing has happened yet");
+    std::fs::create_dir(directory.join("new")).expect("something new");
+    assert!(!wait(&driver, first).expect("read").is_empty());
+    let mut second = read(&file);
+    driver.turn(Some(Duration::ZERO)).expect("a turn");
+    std::fs::remove_dir_all(&directory).expect("ours");
+    let start = Instant::now();
+    assert_eq!(driver.shut_down(Duration::from_secs(10)), 0);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    ready(&mut second).expect_err("cancelled");
+}
+
+/// Threads of this process that wait for files on behalf of a poller.
+fn file_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+    tasks.filter_map(|task| name(task.ok()?)).filter(|name| name.trim_end() == "coronet-file").count()
 }
 
 /// The trap: an operation that polls nothing goes to a worker thread, which costs a thread and a copy.

@@ -73,6 +73,15 @@ impl Transfer {
         if count < 0 { -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) } else { count as i32 }
     }
 
+    /// True if the file is one to be waited for, and does not let bytes pass now. Regular files never are.
+    pub(super) fn may_block(self) -> bool {
+        let events = if self.writes { libc::POLLOUT } else { libc::POLLIN };
+        let mut entry = libc::pollfd { fd: self.file, events, revents: 0 };
+        // SAFETY: [loan-pinned] the operation is not over, so its descriptor is open; the entry is ours.
+        let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+        ready == 0
+    }
+
     /// What is left after `moved` bytes.
     fn behind(self, moved: usize, at: u64) -> Self {
         Self { start: self.start.wrapping_add(moved), len: self.len - moved, at, ..self }

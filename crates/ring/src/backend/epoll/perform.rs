@@ -414,7 +414,9 @@ fn file_attempt(file: BorrowedFd<'_>, event: i16, transfer: Transfer) -> Attempt
     match -moved {
         libc::EAGAIN => Attempt::Blocks,
         libc::EOPNOTSUPP if is_pipe(file) => pipe_attempt(file, event, transfer),
-        // The file cannot say whether it would block.
+        // The file cannot say whether it would block; a thread would wait for ever in one that never has
+        // bytes, and nothing could end it. So it gets what the poller would not wait for either.
+        libc::EOPNOTSUPP | libc::ENOSYS | libc::EINTR if transfer.may_block() => Attempt::Blocks,
         libc::EOPNOTSUPP | libc::ENOSYS | libc::EINTR => Attempt::Offload,
         // Part of a file was in the page cache: a thread does all of it again, since positions do not move.
         _ if moved > 0 && (moved as usize) < transfer.len && transfer.at != HERE => Attempt::Offload,
