@@ -12,7 +12,8 @@ use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 
 use coronet::net::TcpStream;
-use support::{beside, pair, world};
+use coronet::{Backend, Runtime};
+use support::{alone, beside, pair, world};
 
 /// Counts what its thread asks of the system's allocator.
 struct Counting;
@@ -118,6 +119,19 @@ fn an_echo_allocates_nothing_among_eight_connections() {
     world(async {
         if support::receives_are_pooled() {
             assert_eq!(count_allocations(8).await, 0, "calls in {ECHOES} echoes");
+        }
+    });
+}
+
+/// On the backend that runs where io_uring is refused, whatever the environment asks for.
+#[test]
+fn an_echo_allocates_nothing_on_epoll_either() {
+    let _alone = alone();
+    let runtime = Runtime::builder().backend(Backend::Epoll).build().expect("epoll runs everywhere");
+    runtime.block_on(async {
+        if support::receives_are_pooled() {
+            assert_eq!(count_allocations(1).await, 0, "calls in {ECHOES} echoes");
+            assert_eq!(count_allocations(8).await, 0, "calls in {ECHOES} echoes of each of eight");
         }
     });
 }

@@ -153,6 +153,11 @@ enum Source {
 }
 
 /// A listening TCP socket.
+///
+/// Dropping it closes the connections that it had accepted and nobody had taken. Where others accept
+/// from the same socket (a `dup`, another process), end it with [`Self::close`] instead: io_uring waits
+/// for a connection as the only one to be woken, and one that arrives while the wait is being cancelled
+/// would stay in the backlog, unknown to the others, until the next one comes.
 pub struct TcpListener {
     socket: Socket,
     source: RefCell<Source>,
