@@ -5,10 +5,10 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use support::can_run;
 use support::proxy::{
     Echoing, Proxy, Refusing, accept, assert_closed, assert_reset, echo, reset, until, upstream,
 };
+use support::{backend, can_run};
 
 /// A client, and what its upstream sees of it; a byte went each way, so all is connected.
 fn pair(proxy: &Proxy, listener: &std::net::TcpListener) -> (TcpStream, TcpStream) {
@@ -28,7 +28,8 @@ fn it_prints_one_line_that_says_what_it_does() {
     }
     let (_listener, address) = upstream();
     let proxy = Proxy::start(&[address], &["--cores", "1"]);
-    for part in [", io_uring (", ", 1 core, ", &format!(", to {address}, "), ", pid "] {
+    let backend = format!(", {} (", backend());
+    for part in [&*backend, ", 1 core, ", &format!(", to {address}, "), ", pid "] {
         assert!(proxy.line.contains(part), "{part:?} in {}", proxy.line);
     }
     proxy.ends_quietly();

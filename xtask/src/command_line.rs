@@ -4,6 +4,15 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
+/// The tests that look at the backend: those of the ring, of I/O, of the facade and of the examples. Without
+/// those that ask the compiler, which says the same everywhere.
+pub(crate) const SUITE: &str = "cargo test --no-fail-fast -p coronet-ring -p coronet-io -p coronet \
+                                -p coronet-examples --tests -- --nocapture --skip programs_that_would_be_unsound";
+
+/// Programs that tests of [`SUITE`] start, and that it does not build.
+pub(crate) const SUITE_PROGRAMS: &str =
+    "cargo build --quiet -p coronet-ring -p coronet-io -p coronet -p coronet-examples --examples";
+
 /// Runs `NAME=value ... program argument ...` with its output on ours; true if it succeeded.
 pub(crate) fn run(root: &Path, line: &str) -> bool {
     let (mut command, program) = command(root, line);

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use clap::Args;
 
+use crate::command_line::{SUITE, SUITE_PROGRAMS};
 use crate::outcome::{count_all, row, unlike, without_cause};
 use crate::{capabilities, command_line};
 
@@ -43,18 +44,17 @@ const MASKS: [&str; 17] = [
     "6.12",
 ];
 
-/// Without those that ask the compiler: no mask changes what it says.
-const TESTS: &str = "cargo test --no-fail-fast -p coronet-ring -p coronet-io -p coronet -p coronet-examples --tests \
-                     -- --nocapture --skip programs_that_would_be_unsound";
-
 /// Runs the tests under everything that can be hidden; true if nothing failed.
 pub(crate) fn run(root: &Path, options: &Options) -> bool {
     let masks = MASKS.map(|name| (name, "CORONET_MASK", name.replace('+', ",")));
     let backends = ["uring", "epoll"].map(|name| (name, "CORONET_BACKEND", name.to_owned()));
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    if !command_line::run(root, SUITE_PROGRAMS) {
+        return false;
+    }
     let (mut rows, mut fine) = (Vec::new(), true);
     for (name, variable, value) in masks.into_iter().chain(backends).filter(|(name, ..)| wanted(name)) {
-        let line = format!("{variable}={value} {TESTS}");
+        let line = format!("{variable}={value} {SUITE}");
         println!("==> {line}");
         let start = Instant::now();
         let (ended_well, text) = command_line::output(root, &line).unwrap_or_default();
