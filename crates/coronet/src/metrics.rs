@@ -2,7 +2,8 @@
 
 use coronet_io::context;
 
-/// What one core did so far. At rest `submitted == completed + orphaned`.
+/// What one core did so far. At rest `submitted == completed + orphaned`; what is under way and nobody has dropped,
+/// or was leaked, is added to the right side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {

@@ -5,12 +5,15 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
+use coronet::metrics;
 use coronet::net::{Shutdown, TcpStream};
+use coronet::ring::op;
 use coronet::time::{Instant, sleep, timeout};
+use futures_util::future::join_all;
 
 use crate::kernel::Kernel;
 use crate::promise::{Promise, promise};
-use crate::support::{bytes_at, check, listener, pair, read_all};
+use crate::support::{bytes_at, check, handle, listener, pair, read_all};
 
 pub(crate) const ALL: &[Promise] = &[
     promise!(a_client_gets_back_what_it_sent),
@@ -20,6 +23,7 @@ pub(crate) const ALL: &[Promise] = &[
     promise!(timers_end_in_the_order_of_their_deadlines),
     promise!(a_timeout_gives_the_output_or_says_that_it_is_over),
     promise!(a_peer_that_is_gone_is_an_error_once_and_the_end_ever_after),
+    promise!(the_counters_add_up_also_with_operations_under_way),
 ];
 
 async fn a_client_gets_back_what_it_sent(kernel: Kernel) {
@@ -111,4 +115,24 @@ async fn a_peer_that_is_gone_is_an_error_once_and_the_end_ever_after(_: Kernel) 
     for _ in 0..3 {
         assert!(stream.recv().await.expect("told already").is_empty());
     }
+}
+
+async fn the_counters_add_up_also_with_operations_under_way(_: Kernel) {
+    let start = metrics();
+    let timer = |us| handle().submit(op::Timeout::new(Duration::from_micros(us)));
+    let hour = || timer(3_600_000_000);
+    let under_way: Vec<_> = (0..10).map(|_| hour()).collect();
+    assert!(join_all((0..10).map(timer)).await.iter().all(Result::is_ok));
+    drop((0..10).map(|_| hour()).collect::<Vec<_>>());
+    // What is dropped is an orphan at once, and under way until the kernel gave it back.
+    while metrics().in_flight > start.in_flight + 10 {
+        sleep(Duration::from_micros(100)).await;
+    }
+    let now = metrics();
+    let since =
+        [now.submitted - start.submitted, now.completed - start.completed, now.orphaned - start.orphaned];
+    assert_eq!(since, [30, 10, 10], "{now:?}");
+    assert_eq!(now.submitted, now.completed + now.orphaned + now.in_flight + now.leaked, "{now:?}");
+    assert_eq!((now.leaked, now.faulted), (0, 0), "{now:?}");
+    drop(under_way);
 }
