@@ -24,7 +24,8 @@ pub(crate) struct Options {
 }
 
 /// The capabilities and flags that are hidden one by one (`+`: together), then the kernels that are played.
-const MASKS: [&str; 17] = [
+const MASKS: [&str; 18] = [
+    "waits_nonblocking",
     "poll_multi",
     "msg_ring",
     "buffer_groups",

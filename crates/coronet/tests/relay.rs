@@ -361,6 +361,28 @@ fn a_stream_can_be_closed_at_once_after_its_relay_was_dropped() {
 }
 
 /// The trap: a splice says "nothing" where urgent data is, which would pass for the end.
+/// A relay may leave its sockets in non-blocking mode, where the ring waits all the same.
+#[test]
+fn a_stream_that_was_relayed_is_in_blocking_mode_when_it_leaves() {
+    for before in Before::BOTH {
+        world(async move {
+            let ((a, mut near), (b, mut far)) = (pair(), pair());
+            let peers = beside(move || {
+                exchange(&mut near, &mut far, &Pattern::new(), before);
+                exchange(&mut far, &mut near, &Pattern::new(), before);
+                near.shutdown(Shutdown::Write).unwrap();
+                far.shutdown(Shutdown::Write).unwrap();
+            });
+            let (relayed, ()) = join(relay(&a, &b), peers).await;
+            relayed.unwrap();
+            for stream in [a, b] {
+                let stream = stream.into_std().unwrap();
+                assert!(!socket2::SockRef::from(&stream).nonblocking().unwrap(), "{before:?}");
+            }
+        });
+    }
+}
+
 #[test]
 fn urgent_data_does_not_end_a_relay() {
     world(async {

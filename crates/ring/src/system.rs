@@ -106,7 +106,8 @@ pub trait System {
 
     /// Says whether calls on a socket fail instead of waiting.
     ///
-    /// The ring needs sockets that wait: whoever says otherwise takes it back before the driver turns.
+    /// Where [`waits_nonblocking`](crate::backend::Capabilities::waits_nonblocking) is missing, the ring needs
+    /// sockets that wait: whoever says otherwise takes it back before the driver turns.
     ///
     /// # Errors
     /// Those of `ioctl(2)`.

@@ -27,7 +27,12 @@ pub(crate) struct Finding {
 }
 
 /// What each capability is, which kernel brings it, and what happens without.
-const CAPABILITIES: [(&str, &str, &str); 10] = [
+const CAPABILITIES: [(&str, &str, &str); 11] = [
+    (
+        "waits_nonblocking",
+        "5.11",
+        "spliced sockets change their mode for each call: 2 to 5 % of a proxied stream",
+    ),
     ("poll_multi", "5.13", "a poll is armed anew after each event"),
     ("msg_ring", "5.18", "other cores are woken through an eventfd, as now"),
     ("buffer_groups", "5.19", "each stream receives into a buffer of its own: more memory per connection"),

@@ -34,7 +34,8 @@ mod tests {
     use crate::doctor::facts::{Cause, Chosen, Facts, Refused};
     use crate::doctor::judge::judge;
 
-    const NEW: [&str; 10] = [
+    const NEW: [&str; 11] = [
+        "waits_nonblocking",
         "poll_multi",
         "msg_ring",
         "buffer_groups",

@@ -26,6 +26,8 @@ use crate::pool::GroupMemory;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
+    /// Receives and sends on a socket in non-blocking mode wait all the same: the mode speaks to other calls only.
+    pub waits_nonblocking: bool,
     /// One poll that completes again and again (5.13).
     pub poll_multi: bool,
     /// Rings of buffers that the kernel picks from (5.19).
@@ -107,6 +109,7 @@ impl Scratch {
             true
         });
         Ok(Capabilities {
+            waits_nonblocking: self.waits_nonblocking().unwrap_or(false),
             poll_multi: self.poll_multi_works(),
             buffer_groups,
             accept_multi: self.accept_multi_works().unwrap_or(false),
@@ -129,6 +132,26 @@ impl Scratch {
         drop(theirs);
         let poll = opcode::PollAdd::new(Fd(ours.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
         self.first_result(poll).is_ok_and(|result| result >= 0)
+    }
+
+    /// A receive with nothing to take and a send without room, on a socket in non-blocking mode.
+    fn waits_nonblocking(&mut self) -> io::Result<bool> {
+        let (mut ours, mut theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        // Never freed: whatever goes wrong, the kernel has a place to write to.
+        let byte: *mut u8 = Box::leak(Box::new(0));
+        let recv = self.start(opcode::Recv::new(Fd(ours.as_raw_fd()), byte, 1).build());
+        self.ring.submit()?;
+        io::Write::write_all(&mut theirs, b"x")?;
+        let received = self.wait_for(recv)?;
+
+        while io::Write::write(&mut ours, &[0; 64 * 1024]).is_ok() {}
+        let send = self.start(opcode::Send::new(Fd(ours.as_raw_fd()), byte, 1).build());
+        self.ring.submit()?;
+        theirs.set_nonblocking(true)?;
+        while io::Read::read(&mut theirs, &mut [0; 64 * 1024]).is_ok_and(|count| count > 0) {}
+        let sent = self.wait_for(send)?;
+        Ok((received, sent) == (1, 1))
     }
 
     fn accept_multi_works(&mut self) -> io::Result<bool> {

@@ -22,7 +22,8 @@ struct Feature {
     field: Option<fn(&mut Capabilities) -> &mut bool>,
 }
 
-const FEATURES: [Feature; 13] = [
+const FEATURES: [Feature; 14] = [
+    Feature { name: "waits_nonblocking", since: (5, 11), field: Some(|can| &mut can.waits_nonblocking) },
     Feature { name: "poll_multi", since: (5, 13), field: Some(|can| &mut can.poll_multi) },
     Feature { name: "msg_ring", since: (5, 18), field: Some(|can| &mut can.msg_ring) },
     Feature { name: "buffer_groups", since: (5, 19), field: Some(|can| &mut can.buffer_groups) },
@@ -143,6 +144,7 @@ mod tests {
 
     fn all() -> Capabilities {
         Capabilities {
+            waits_nonblocking: true,
             poll_multi: true,
             buffer_groups: true,
             accept_multi: true,
@@ -178,7 +180,10 @@ mod tests {
             under("6.6"),
             Capabilities { bundles: false, incremental: false, min_wait: false, file_table: false, ..all() }
         );
-        assert_eq!(under("5.15"), Capabilities { poll_multi: true, ..Capabilities::default() });
+        assert_eq!(
+            under("5.15"),
+            Capabilities { waits_nonblocking: true, poll_multi: true, ..Capabilities::default() }
+        );
         let hides = |profile: &str, name| profile.parse::<Mask>().expect("a profile").hides(name);
         assert!(hides("6.1", "no_sqarray") && !hides("6.1", "defer_taskrun") && !hides("6.6", "no_sqarray"));
     }
@@ -188,7 +193,7 @@ mod tests {
         let of_6_1: Vec<_> = under("6.1").each().filter(|one| !one.there).map(|one| one.name).collect();
         assert_eq!(of_6_1, ["bundles", "incremental", "min_wait", "file_table"]);
         assert!(all().each().all(|one| one.there), "every field has a name");
-        assert_eq!(all().each().count(), 10);
+        assert_eq!(all().each().count(), 11);
     }
 
     #[test]

@@ -362,7 +362,12 @@ impl TcpStream {
         let fd = self.socket.fd.clone();
         drop(self);
         match fd.try_into_owned() {
-            Ok(fd) => Ok(fd.into()),
+            Ok(fd) => {
+                let stream = std::net::TcpStream::from(fd);
+                // A relay may have left it in the other mode. It cannot fail for a socket.
+                let _ = stream.set_nonblocking(false);
+                Ok(stream)
+            }
             Err(shared) => Err(IntoStdError { stream: Self::adopt_shared(shared) }),
         }
     }

@@ -34,6 +34,8 @@ use crate::token::Token;
 
 /// What this backend can do, whatever the kernel.
 pub(crate) const CAPABILITIES: Capabilities = Capabilities {
+    // Its own calls never wait, and what would have is polled for.
+    waits_nonblocking: true,
     poll_multi: true,
     buffer_groups: true,
     accept_multi: true,

@@ -32,6 +32,7 @@ pub(super) async fn carry(from: &TcpStream, to: &TcpStream, moved: &impl Fn(u64)
     send_arrived(from, to, moved).await?;
     disarmed.map_err(Broken::reading)?;
     let _writing = to.start_write().await.map_err(Broken::writing)?;
+    let mode = Mode::choose(from, to).map_err(Broken::writing)?;
 
     let mut traffic = Traffic::new(Way::Splice);
     let mut fruitless = 0;
@@ -50,7 +51,7 @@ pub(super) async fn carry(from: &TcpStream, to: &TcpStream, moved: &impl Fn(u64)
         };
         fruitless = 0;
         while load.filled() > 0 && fruitless < FRUITLESS_MAX {
-            match load.pour(to) {
+            match load.pour(to, mode) {
                 Ok(0) => {
                     fruitless += 1;
                     ready(&to.socket, libc::POLLOUT).await.map_err(Broken::writing)?;
@@ -91,6 +92,27 @@ fn is_no_way(error: &io::Error) -> bool {
     is_refusal(error) || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
 }
 
+/// Who sees that a splice does not wait. For a socket, only its own mode tells: `SPLICE_F_NONBLOCK`
+/// speaks of the pipe, and `POLLOUT` does not tell how much room there is.
+#[derive(Clone, Copy)]
+enum Mode {
+    /// The receiving socket is in non-blocking mode, and stays in it: the ring waits all the same.
+    Kept,
+    /// The ring needs the mode as it was, and does nothing while it is another for the length of a call.
+    Changed,
+}
+
+impl Mode {
+    fn choose(from: &TcpStream, to: &TcpStream) -> io::Result<Self> {
+        if !from.socket.handle().capabilities().waits_nonblocking {
+            return Ok(Self::Changed);
+        }
+        // Not `from`: a splice out of a socket that may wait goes on with what arrives meanwhile.
+        from.socket.system().set_nonblocking(to.as_fd(), true)?;
+        Ok(Self::Kept)
+    }
+}
+
 /// A pipe on its way from one stream, until it is empty.
 struct Load<'a> {
     from: &'a TcpStream,
@@ -115,14 +137,18 @@ impl<'a> Load<'a> {
     }
 
     /// Gives `to` as much as it takes now; zero if it is full.
-    fn pour(&mut self, to: &TcpStream) -> io::Result<usize> {
+    fn pour(&mut self, to: &TcpStream, mode: Mode) -> io::Result<usize> {
         let Self { from, pipe: Some(pipe) } = self else { return Ok(0) };
         let system = from.socket.system();
-        // For a socket, only its own mode tells a splice not to wait, and POLLOUT does not tell how much
-        // room there is. The ring needs it as it was, and does nothing before this returns.
-        system.set_nonblocking(to.as_fd(), true)?;
-        let poured = pipe.pour(system, to);
-        system.set_nonblocking(to.as_fd(), false)?;
+        let poured = match mode {
+            Mode::Kept => pipe.pour(system, to),
+            Mode::Changed => {
+                system.set_nonblocking(to.as_fd(), true)?;
+                let poured = pipe.pour(system, to);
+                system.set_nonblocking(to.as_fd(), false)?;
+                poured
+            }
+        };
         let poured = self.heed(poured);
         match poured {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
