@@ -1,7 +1,7 @@
 //! What this kernel can do, learned by *running* operations, once per process.
 //!
 //! Sandboxes accept the set-up of a ring and fail its operations; distributions patch
-//! kernels. So nothing is inferred from a version number.
+//! kernels. So nothing is inferred from a version number, but for a few [`quirks`] that no trial shows.
 
 #![allow(unsafe_code, reason = "drives a scratch ring by hand")]
 
@@ -18,6 +18,7 @@ use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
 
 use crate::backend::mask::Mask;
+use crate::backend::quirks;
 use crate::backend::refusal::{Refusal, Stage};
 use crate::backend::uring::setup::{self, Setup};
 use crate::pool::GroupMemory;
@@ -67,6 +68,7 @@ impl Capabilities {
         }
         let mask = Mask::of_process()?;
         let mut capabilities = Scratch::new(mask)?.run()?;
+        quirks::apply(&kernel_release(), &mut capabilities);
         mask.apply(&mut capabilities);
         Ok(*PROBED.get_or_init(|| capabilities))
     }

@@ -13,6 +13,7 @@ pub(crate) mod epoll;
 pub(crate) mod uring;
 mod refusal;
 pub(crate) mod mask;
+mod quirks;
 mod unpark;
 
 use std::fmt;
