@@ -1,6 +1,7 @@
 //! Counters of the core that asks.
 
-use coronet_io::context;
+use coronet_io::Receives;
+use coronet_io::context::{self, Context};
 
 /// What one core did so far. At rest `submitted == completed + orphaned`; what is under way and nobody has dropped,
 /// or was leaked, is added to the right side.
@@ -26,6 +27,14 @@ pub struct Metrics {
     pub cq_overflows: u64,
     /// Pooled buffers that the program holds.
     pub leased: u64,
+    /// Streams that began to be received in large pieces, because their peer sends much.
+    pub receives_to_stream: u64,
+    /// Streams that went back from there to messages.
+    pub receives_to_messages: u64,
+    /// Receives into a buffer of the stream's own, because no pooled one was left.
+    pub receives_without_pool: u64,
+    /// Receives that the kernel ended because no pooled buffer was left. Never the user's error.
+    pub receives_ran_dry: u64,
     /// Tasks that were spawned and have not finished.
     pub tasks: usize,
     /// How often a task was polled.
@@ -36,12 +45,17 @@ pub struct Metrics {
 
 /// The counters of this core; all zero outside of a runtime.
 pub fn metrics() -> Metrics {
-    let ring = context::try_current().map(|context| context.handle().stats()).unwrap_or_default();
-    combine(ring, coronet_exec::stats().unwrap_or_default())
+    combine(context::try_current().as_deref(), coronet_exec::stats().unwrap_or_default())
 }
 
-pub(crate) fn combine(ring: coronet_ring::Stats, exec: coronet_exec::Stats) -> Metrics {
+pub(crate) fn combine(context: Option<&Context>, exec: coronet_exec::Stats) -> Metrics {
+    let ring = context.map(|context| context.handle().stats()).unwrap_or_default();
+    let receives = |of: fn(&Receives) -> u64| context.map_or(0, |context| of(context.receives()));
     Metrics {
+        receives_to_stream: receives(Receives::to_stream),
+        receives_to_messages: receives(Receives::to_messages),
+        receives_without_pool: receives(Receives::without_pool),
+        receives_ran_dry: receives(Receives::ran_dry),
         submitted: ring.submitted,
         completed: ring.delivered,
         orphaned: ring.orphaned,

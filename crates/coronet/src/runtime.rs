@@ -125,7 +125,7 @@ impl Runtime {
 
     /// The counters.
     pub fn metrics(&self) -> Metrics {
-        combine(self.context.handle().stats(), self.executor().stats())
+        combine(Some(&self.context), self.executor().stats())
     }
 
     /// False in a forked child: the ring's memory is not there, and its descriptor is the parent's ring.

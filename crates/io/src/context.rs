@@ -6,6 +6,7 @@ use std::rc::Rc;
 use coronet_ring::{Group, GroupConfig, Handle};
 
 use crate::pipes::Pipes;
+use crate::receives::Receives;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
@@ -17,6 +18,9 @@ pub struct Context {
     handle: Handle,
     receive_group: Option<Group>,
     pipes: Pipes,
+    /// One receive brings at most one buffer, or several if it is told to: streams are told.
+    bundles: bool,
+    receives: Receives,
 }
 
 impl Context {
@@ -33,7 +37,8 @@ impl Context {
         let usable = capabilities.buffer_groups && capabilities.recv_multi;
         // Without a group, streams receive into buffers of their own.
         let receive_group = if usable { handle.open_group(config).ok() } else { None };
-        Self { handle, receive_group, pipes: Pipes::default() }
+        let bundles = capabilities.bundles && !capabilities.incremental && receive_group.is_some();
+        Self { handle, receive_group, pipes: Pipes::default(), bundles, receives: Receives::default() }
     }
 
     /// What submits to the driver.
@@ -43,6 +48,22 @@ impl Context {
 
     pub(crate) fn receive_group(&self) -> Option<&Group> {
         self.receive_group.as_ref()
+    }
+
+    /// True if a stream is better received in bundles.
+    #[inline]
+    pub(crate) fn bundles(&self) -> bool {
+        self.bundles
+    }
+
+    /// True if the traffic of a stream decides how it is received.
+    pub(crate) fn adapts(&self) -> bool {
+        self.bundles || self.receive_group.is_none()
+    }
+
+    /// How the streams of this thread receive.
+    pub fn receives(&self) -> &Receives {
+        &self.receives
     }
 
     pub(crate) fn pipes(&self) -> &Pipes {

@@ -17,4 +17,7 @@ pub mod op;
 
 mod pipes;
 
+mod receives;
+pub use receives::Receives;
+
 pub mod buf;

@@ -39,7 +39,7 @@ const CAPABILITIES: [(&str, &str, &str); 11] = [
     ("accept_multi", "5.19", "one accept per connection"),
     ("recv_multi", "6.0", "one receive per message, into a buffer of the stream's own"),
     ("send_zc", "6.0", "sends copy, as they do on loopback anyway"),
-    ("bundles", "6.10", "one completion per buffer when much arrives at once"),
+    ("bundles", "6.10", "a stream on buffers of 16 KiB gets one completion for each"),
     ("incremental", "6.12", "64 receive buffers of 16 KiB in place of 8 that are shared by many messages"),
     ("min_wait", "6.12", "the ring wakes at the first completion"),
     ("file_table", "6.13", "each send looks its socket up by number: 1 to 2 % of a small message"),

@@ -19,6 +19,7 @@ pub(crate) const ALL: &[Promise] = &[
     promise!(a_long_stream_survives_every_end_of_its_receive),
     promise!(clients_are_accepted_across_the_ends_of_the_accept),
     promise!(a_receive_pauses_for_a_slow_reader_and_goes_on),
+    promise!(a_peer_that_changes_its_traffic_at_any_byte_loses_none).every(4),
     promise!(one_who_holds_every_buffer_stops_nobody),
     promise!(a_poll_reports_every_change_until_it_is_dropped),
     promise!(a_poll_that_is_dropped_at_any_time_leaves_the_bytes_and_nothing_else),
@@ -71,6 +72,63 @@ async fn a_receive_pauses_for_a_slow_reader_and_goes_on(_: Kernel) {
     }
     peer.shutdown(Shutdown::Write).expect("connected");
     assert_eq!(read_all(&stream, 0).await, MESSAGES * 20);
+}
+
+/// Messages, a stream, silence, messages: the stream begins behind each byte of a payload in turn.
+async fn a_peer_that_changes_its_traffic_at_any_byte_loses_none(kernel: Kernel) {
+    const PAYLOAD: usize = 24;
+    let (stream, peer) = pair().await;
+    peer.set_nodelay(true).expect("a socket");
+    let burst = kernel.count(300_000, 3_000);
+    let write = async {
+        let mut position = 0;
+        let mut send = async |len: usize| {
+            peer.write_all(bytes_at(position, len)).await.0.expect("the peer reads");
+            position += len;
+        };
+        for offset in 0..=PAYLOAD {
+            for _ in 0..offset {
+                send(1).await;
+            }
+            send(burst).await;
+            sleep(Duration::from_micros(200)).await;
+            for _ in offset..PAYLOAD {
+                send(1).await;
+            }
+        }
+        peer.shutdown(Shutdown::Write).expect("connected");
+        position
+    };
+    let read = async {
+        let (mut position, mut round) = (0, 0);
+        loop {
+            round += 1;
+            // Futures that are dropped, and reads of every kind, across all of it.
+            if round % 5 == 0 {
+                if let Some(lease) = poll_immediate(stream.recv()).await {
+                    let lease = lease.expect("no reset");
+                    check(position, &lease);
+                    position += lease.len();
+                }
+            }
+            let bytes = if round % 3 == 0 {
+                let (result, bytes) = stream.read(Vec::with_capacity(700)).await;
+                result.expect("no reset");
+                bytes
+            } else {
+                stream.recv().await.expect("no reset").to_vec()
+            };
+            if bytes.is_empty() {
+                return position;
+            }
+            check(position, &bytes);
+            position += bytes.len();
+        }
+    };
+    let (sent, received) = coronet::join!(write, read);
+    assert_eq!(received, sent);
+    let metrics = metrics();
+    assert!(metrics.receives_to_messages <= metrics.receives_to_stream, "{metrics:?}");
 }
 
 async fn one_who_holds_every_buffer_stops_nobody(kernel: Kernel) {

@@ -9,6 +9,7 @@ mod traits;
 mod stream;
 mod receive;
 mod transmit;
+mod flow;
 mod arrived;
 mod socket;
 

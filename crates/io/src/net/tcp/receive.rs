@@ -3,6 +3,7 @@
 //!
 //! [`next_mode`] is the one place that decides *how* to receive.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -12,16 +13,22 @@ use coronet_ring::{Lease, OpFuture, OpStream};
 
 use super::TcpStream;
 use super::arrived::Arrived;
+use super::flow::{Flow, Piece, Traffic};
 use super::socket::Socket;
 use crate::op;
+use crate::receives::count;
 
 /// How a stream receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// One multishot on buffers that the kernel picks: no memory while nothing arrives.
     Multishot,
+    /// The same, and one completion may bring several buffers.
+    Bundle,
     /// One receive into a buffer of the stream's own.
     Owned,
+    /// The same, with room for much.
+    OwnedLarge,
 }
 
 /// Why a new receive has to be started.
@@ -35,18 +42,25 @@ enum Cause {
 
 /// Chooses the mode of the next receive.
 ///
-/// `buffers` is what the kernel can pick from now, `None` where there are no groups.
-fn next_mode(cause: Cause, buffers: Option<usize>) -> Mode {
-    match (cause, buffers) {
-        (_, None) => Mode::Owned,
+/// `buffers` is what the kernel can pick from now, `None` where there are no groups. `bundles`: one receive may
+/// bring several of them, and it makes a difference.
+fn next_mode(cause: Cause, buffers: Option<usize>, traffic: Traffic, bundles: bool) -> Mode {
+    match (cause, buffers, traffic, bundles) {
+        (Cause::Fresh | Cause::NoBuffers, None, Traffic::Messages, _) => Mode::Owned,
+        (Cause::Fresh | Cause::NoBuffers, None, Traffic::Stream, _) => Mode::OwnedLarge,
         // Other streams hold them all. Their owner may be waiting for us, so do not wait for them.
-        (Cause::NoBuffers, Some(_)) | (Cause::Fresh, Some(0)) => Mode::Owned,
-        (Cause::Fresh, Some(_)) => Mode::Multishot,
+        (Cause::NoBuffers, Some(_), Traffic::Messages | Traffic::Stream, _)
+        | (Cause::Fresh, Some(0), Traffic::Messages | Traffic::Stream, _) => Mode::Owned,
+        (Cause::Fresh, Some(1..), Traffic::Messages, _) => Mode::Multishot,
+        (Cause::Fresh, Some(1..), Traffic::Stream, true) => Mode::Bundle,
+        (Cause::Fresh, Some(1..), Traffic::Stream, false) => Mode::Multishot,
     }
 }
 
 /// Bytes of an owned receive: as much as one buffer of a plain group.
 const OWNED_BYTES: usize = 16 * 1024;
+/// Bytes of an owned receive of a stream: below what allocators map anew each time.
+const OWNED_LARGE_BYTES: usize = 64 * 1024;
 /// A reader that collects more than this gives the pooled buffers back, and keeps a copy.
 const POOLED_BYTES_MAX: usize = 64 * 1024;
 
@@ -56,6 +70,29 @@ enum Source {
     Owned(OpFuture<op::Recv<Vec<u8>>>),
     /// The peer will send no more, or its connection failed and somebody was told.
     Ended,
+}
+
+/// Who receives, and what it sees of its peer.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) flow: &'a Cell<Flow>,
+}
+
+impl By<'_> {
+    /// Takes in how a receive ended; true if the next one is to be another.
+    fn took_in(self, piece: Piece) -> bool {
+        let mut flow = self.flow.get();
+        let changed = flow.received(piece);
+        self.flow.set(flow);
+        let receives = self.socket.context.receives();
+        match changed {
+            None => return false,
+            Some(Traffic::Stream) => count(&receives.to_stream),
+            Some(Traffic::Messages) => count(&receives.to_messages),
+        }
+        true
+    }
 }
 
 /// The state of one direction.
@@ -71,23 +108,23 @@ impl Receive {
 
     /// The next bytes, as they arrived; empty at the end of the stream.
     #[inline]
-    pub(super) fn poll_recv(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
+    pub(super) fn poll_recv(&mut self, by: By<'_>, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
         if let Some(lease) = self.arrived.take_up_to(usize::MAX) {
             return Poll::Ready(Ok(lease));
         }
-        self.poll_more(socket, cx)
+        self.poll_more(by, cx)
     }
 
     /// Waits until at least `wanted` bytes are here; `false` if the stream ends before.
     pub(super) fn poll_collect(
         &mut self,
         wanted: usize,
-        socket: &Socket,
+        by: By<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
         while self.arrived.bytes() < wanted {
             let before = self.arrived.pieces();
-            let more = ready!(self.poll_more(socket, cx))?;
+            let more = ready!(self.poll_more(by, cx))?;
             if more.is_empty() {
                 return Poll::Ready(Ok(false));
             }
@@ -156,17 +193,21 @@ impl Receive {
     /// Waits for more bytes, and does not queue the first of them: nearly always there is one
     /// piece, and somebody who wants it. Empty at the end of the stream.
     #[inline]
-    fn poll_more(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
+    fn poll_more(&mut self, by: By<'_>, cx: &mut Context<'_>) -> Poll<io::Result<Lease>> {
+        let By { socket, .. } = by;
         loop {
             match &mut self.source {
-                Source::Idle(cause) => self.source = arm(*cause, socket),
+                Source::Idle(cause) => self.source = arm(*cause, by),
                 Source::Multishot(stream) => match ready!(stream.poll_done(cx)) {
                     Some(done) => {
                         let result = done.result;
+                        let is_cut = done.sock_nonempty();
                         let group = socket.context.receive_group().expect("a multishot picks from the group");
+                        let mut is_large = false;
                         let first = match group.receive_whole(done) {
                             Ok(lease) => lease,
                             Err(bundle) => {
+                                is_large = true;
                                 let mut leases = group.receive(bundle);
                                 let first = leases.next().unwrap_or(Lease::empty());
                                 leases.for_each(|lease| self.arrived.push(lease));
@@ -174,6 +215,17 @@ impl Receive {
                             }
                         };
                         if result > 0 {
+                            if socket.context.bundles() {
+                                let piece = match (is_cut, is_large) {
+                                    (true, true | false) => Piece::Cut,
+                                    (false, true) => Piece::Large,
+                                    (false, false) => Piece::Whole,
+                                };
+                                if by.took_in(piece) {
+                                    // What it still brings comes first; then it is armed the other way.
+                                    stream.request_cancel();
+                                }
+                            }
                             return Poll::Ready(Ok(first));
                         }
                         // A buffer may come without bytes: dropped, it goes back.
@@ -192,6 +244,16 @@ impl Receive {
                         Ok(0) => self.source = Source::Ended,
                         Ok(_) => {
                             self.source = Source::Idle(Cause::Fresh);
+                            let piece = if bytes.len() == bytes.capacity() {
+                                Piece::Cut
+                            } else if bytes.len() > OWNED_BYTES {
+                                Piece::Large
+                            } else {
+                                Piece::Whole
+                            };
+                            if socket.context.adapts() {
+                                by.took_in(piece);
+                            }
                             return Poll::Ready(Ok(Lease::copy_of(&bytes)));
                         }
                         Err(error) => self.source = self.after(error, socket)?,
@@ -205,7 +267,10 @@ impl Receive {
     /// What to do after a receive failed; the error, if it is the user's.
     fn after(&mut self, error: io::Error, socket: &Socket) -> io::Result<Source> {
         match error.raw_os_error() {
-            Some(libc::ENOBUFS) => Ok(Source::Idle(Cause::NoBuffers)),
+            Some(libc::ENOBUFS) => {
+                count(&socket.context.receives().ran_dry);
+                Ok(Source::Idle(Cause::NoBuffers))
+            }
             Some(libc::EINTR | libc::EAGAIN) => Ok(Source::Idle(Cause::Fresh)),
             // Paused because too much waited to be taken; all of it is taken now.
             Some(libc::ECANCELED) if !socket.handle().is_closed() => Ok(Source::Idle(Cause::Fresh)),
@@ -221,18 +286,28 @@ fn errno(result: i32) -> io::Error {
     io::Error::from_raw_os_error(-result)
 }
 
-fn arm(cause: Cause, socket: &Socket) -> Source {
+fn arm(cause: Cause, By { socket, flow }: By<'_>) -> Source {
+    let traffic = flow.get().traffic();
     let group = socket.context.receive_group();
-    match (next_mode(cause, group.map(coronet_ring::Group::available)), group) {
+    let available = group.map(coronet_ring::Group::available);
+    let mode = next_mode(cause, available, traffic, socket.context.bundles());
+    let room = match (mode, group) {
         (Mode::Multishot, Some(group)) => {
             let recv = op::RecvMulti::new(socket.fd.clone(), group.clone());
-            Source::Multishot(socket.handle().submit_multi(recv))
+            return Source::Multishot(socket.handle().submit_multi(recv));
         }
-        (Mode::Multishot, None) | (Mode::Owned, _) => {
-            let recv = op::Recv::new(socket.fd.clone(), Vec::with_capacity(OWNED_BYTES), 0);
-            Source::Owned(socket.handle().submit(recv))
+        (Mode::Bundle, Some(group)) => {
+            let recv = op::RecvMulti::new(socket.fd.clone(), group.clone()).bundle();
+            return Source::Multishot(socket.handle().submit_multi(recv));
         }
+        (Mode::Multishot | Mode::Owned, None) | (Mode::Owned, Some(_)) => OWNED_BYTES,
+        (Mode::Bundle | Mode::OwnedLarge, None) | (Mode::OwnedLarge, Some(_)) => OWNED_LARGE_BYTES,
+    };
+    if group.is_some() {
+        count(&socket.context.receives().without_pool);
     }
+    let recv = op::Recv::new(socket.fd.clone(), Vec::with_capacity(room), 0);
+    Source::Owned(socket.handle().submit(recv))
 }
 
 /// The future of [`TcpStream::recv`](super::TcpStream::recv).
@@ -260,7 +335,7 @@ impl Future for RecvLease<'_> {
             self.stream.reader.take("read")?.keep();
             self.has_turn = true;
         }
-        let received = ready!(self.stream.receive.borrow_mut().poll_recv(&self.stream.socket, cx));
+        let received = ready!(self.stream.receive.borrow_mut().poll_recv(self.stream.by(), cx));
         self.has_turn = false;
         self.stream.reader.give_back();
         Poll::Ready(received)
@@ -288,10 +363,28 @@ mod tests {
 
     #[test]
     fn an_empty_group_never_makes_a_stream_wait() {
-        assert_eq!(next_mode(Cause::Fresh, Some(3)), Mode::Multishot);
-        assert_eq!(next_mode(Cause::Fresh, Some(0)), Mode::Owned);
-        assert_eq!(next_mode(Cause::NoBuffers, Some(0)), Mode::Owned);
-        assert_eq!(next_mode(Cause::NoBuffers, Some(3)), Mode::Owned, "data waits now");
-        assert_eq!(next_mode(Cause::Fresh, None), Mode::Owned);
+        for bundles in [false, true] {
+            let next = |cause, buffers| next_mode(cause, buffers, Traffic::Messages, bundles);
+            assert_eq!(next(Cause::Fresh, Some(3)), Mode::Multishot);
+            assert_eq!(next(Cause::Fresh, Some(0)), Mode::Owned);
+            assert_eq!(next(Cause::NoBuffers, Some(0)), Mode::Owned);
+            assert_eq!(next(Cause::NoBuffers, Some(3)), Mode::Owned, "data waits now");
+            assert_eq!(next(Cause::Fresh, None), Mode::Owned);
+            assert_eq!(next(Cause::NoBuffers, None), Mode::Owned);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_received_in_large_pieces_where_there_is_a_way() {
+        let next = |cause, buffers, bundles| next_mode(cause, buffers, Traffic::Stream, bundles);
+        assert_eq!(next(Cause::Fresh, Some(3), true), Mode::Bundle);
+        assert_eq!(next(Cause::Fresh, Some(3), false), Mode::Multishot);
+        for bundles in [false, true] {
+            assert_eq!(next(Cause::Fresh, Some(0), bundles), Mode::Owned);
+            assert_eq!(next(Cause::NoBuffers, Some(0), bundles), Mode::Owned);
+            assert_eq!(next(Cause::NoBuffers, Some(3), bundles), Mode::Owned);
+            assert_eq!(next(Cause::Fresh, None, bundles), Mode::OwnedLarge);
+            assert_eq!(next(Cause::NoBuffers, None, bundles), Mode::OwnedLarge);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A TCP connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use coronet_ring::{SharedFd, SocketOption};
 
-use super::receive::{Receive, RecvLease};
+use super::flow::Flow;
+use super::receive::{By, Receive, RecvLease};
 use super::socket::Socket;
 use super::transmit::{Sending, Sends, Transmit, Write, WriteAll};
 use crate::buf::{BufResult, IoBuf, IoBufMut, IoVectoredBuf, Unsent};
@@ -41,9 +42,14 @@ pub struct TcpStream {
     pub(super) receive: RefCell<Receive>,
     pub(super) transmit: Transmit,
     pub(super) sends: Sends,
+    flow: Cell<Flow>,
     pub(super) reader: Turn,
     pub(super) writer: Turn,
 }
+
+// Streams are many.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<TcpStream>() <= 96);
 
 impl TcpStream {
     pub(super) fn adopt(fd: OwnedFd) -> Self {
@@ -113,7 +119,7 @@ impl TcpStream {
         if buf.spare().is_empty() {
             return (Ok(0), buf);
         }
-        let arrived = poll_fn(|cx| self.receive.borrow_mut().poll_collect(1, &self.socket, cx)).await;
+        let arrived = poll_fn(|cx| self.receive.borrow_mut().poll_collect(1, self.by(), cx)).await;
         match arrived {
             Ok(true) => {
                 let count = self.copy_arrived(&mut buf);
@@ -142,7 +148,7 @@ impl TcpStream {
             Err(error) => return (Err(error), buf),
         };
         let wanted = buf.spare().len();
-        let arrived = poll_fn(|cx| self.receive.borrow_mut().poll_collect(wanted, &self.socket, cx)).await;
+        let arrived = poll_fn(|cx| self.receive.borrow_mut().poll_collect(wanted, self.by(), cx)).await;
         match arrived {
             Ok(complete) => {
                 let (count, buf) = self.copy_all(buf, wanted);
@@ -268,6 +274,12 @@ impl TcpStream {
         self.start_write().await.map(drop)
     }
 
+    /// Who receives here.
+    #[inline]
+    pub(super) fn by(&self) -> By<'_> {
+        By { socket: &self.socket, flow: &self.flow }
+    }
+
     pub(super) async fn start_write(&self) -> io::Result<crate::net::turn::Taken<'_>> {
         let turn = self.writer.take("write")?;
         if !self.transmit.is_idle() {
@@ -379,6 +391,7 @@ impl TcpStream {
             receive: RefCell::new(Receive::new()),
             transmit: Transmit::new(),
             sends: Sends::default(),
+            flow: Cell::new(Flow::new()),
             reader: Turn::default(),
             writer: Turn::default(),
         }
