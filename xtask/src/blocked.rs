@@ -56,10 +56,8 @@ const NEEDS_A_RING: &[Needy] = &[
     ("uring_census", ""),
 ];
 /// Those that are skipped if `CORONET_BACKEND` says so, though a ring could be had.
-const LEFT_OUT: &[Needy] = &[
-    ("guard", ""),
-    ("limits", "with_little_locked_memory_it_starts_smaller_or_on_epoll_and_says_so"),
-];
+const LEFT_OUT: &[Needy] =
+    &[("guard", ""), ("limits", "with_little_locked_memory_it_starts_smaller_or_on_epoll_and_says_so")];
 
 /// Runs the tests in each way; true if all passed that do not need io_uring.
 pub(crate) fn run(root: &Path, options: &Options) -> bool {

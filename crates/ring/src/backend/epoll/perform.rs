@@ -34,8 +34,7 @@ use crate::token::Token;
 
 /// What this backend can do, whatever the kernel.
 pub(crate) const CAPABILITIES: Capabilities = Capabilities {
-    // Its own calls never wait, and what would have is polled for.
-    waits_nonblocking: true,
+    waits_nonblocking: true, // Its own calls never wait.
     poll_multi: true,
     buffer_groups: true,
     accept_multi: true,
