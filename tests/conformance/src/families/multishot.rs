@@ -104,12 +104,12 @@ async fn a_peer_that_changes_its_traffic_at_any_byte_loses_none(kernel: Kernel) 
         loop {
             round += 1;
             // Futures that are dropped, and reads of every kind, across all of it.
-            if round % 5 == 0 {
-                if let Some(lease) = poll_immediate(stream.recv()).await {
-                    let lease = lease.expect("no reset");
-                    check(position, &lease);
-                    position += lease.len();
-                }
+            if round % 5 == 0
+                && let Some(lease) = poll_immediate(stream.recv()).await
+            {
+                let lease = lease.expect("no reset");
+                check(position, &lease);
+                position += lease.len();
             }
             let bytes = if round % 3 == 0 {
                 let (result, bytes) = stream.read(Vec::with_capacity(700)).await;
