@@ -131,7 +131,7 @@ fn pump(mut peer: StdStream, piece_max: u64, reader: &Arc<Reader>) -> u64 {
         peer.write_all(pattern.at(position, len)).unwrap();
         position += len as u64;
         // Long pauses for single bytes, or they come faster than the races go.
-        sequence.spin(if piece_max == 1 { 20 } else { 150 } * u64::from(slowness()));
+        sequence.spin(if piece_max == 1 { 20 } else { 150 * u64::from(slowness()) });
         // Every other piece waits for the reader to wait, however slow it is; unless it is gone.
         let waits = piece_max > 1 && sequence.below(2) == 0;
         while waits && !reader.has_read(position) && Arc::strong_count(reader) > 1 {
