@@ -17,10 +17,15 @@ const WHEN: &str = "7+13";
 /// A server as its users meet it, and sockets within one program.
 const TESTS: [(&str, &str); 2] =
     [("echo", "-p coronet-examples --test echo"), ("tcp", "-p coronet --test tcp")];
+/// The programs that the tests of the echo server start, which `--test` alone does not build.
+const PROGRAMS: &str = "cargo build -p coronet-examples --examples";
 const ALARMS: &str = "cargo test -p coronet --test alarms -- --nocapture";
 
 /// Does all runs; true if none failed.
 pub(crate) fn run(root: &Path) -> bool {
+    if !command_line::run(root, PROGRAMS) {
+        return false;
+    }
     let mut tally = Tally::default();
     for (name, tests) in TESTS {
         // Built before, so that what is traced is the test.
