@@ -55,6 +55,14 @@ pub(crate) fn warnings(environment: &Environment) -> Vec<String> {
     if environment.governor != "unknown" && environment.governor != "performance" {
         warnings.push(format!("the CPU frequency governor is {}, not performance", environment.governor));
     }
+    if environment.congestion.starts_with("bbr") {
+        warnings.push(
+            "TCP paces what it sends (congestion control bbr), and on loopback its timers cost more than servers \
+             differ: as root, `unshare -n sh -c 'ip link set lo up; sysctl -w \
+             net.ipv4.tcp_congestion_control=reno; coronet compare'` measures without"
+                .to_owned(),
+        );
+    }
     warnings
 }
 
@@ -67,4 +75,17 @@ fn said(program: &str, arguments: &[&str], directory: Option<&Path>) -> Option<S
     let output = command.output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_paces_is_told_how_not_to() {
+        let found = Environment { cpus: 2, congestion: "bbr".to_owned(), ..gather(None) };
+        assert!(warnings(&found).iter().any(|line| line.contains("congestion control bbr")));
+        let found = Environment { congestion: "cubic".to_owned(), ..found };
+        assert!(!warnings(&found).iter().any(|line| line.contains("congestion")));
+    }
 }
