@@ -70,8 +70,16 @@ fn wanted(options: &Options, name: &str) -> bool {
 fn prepare_and_boot(root: &Path, options: &Options) -> Result<bool, String> {
     let cache = root.join("target/kernels");
     std::fs::create_dir_all(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
-    let kernel = debian::kernel(&cache, &options.kernel)?;
-    let shell = debian::shell(&cache)?;
+    let fetched =
+        debian::kernel(&cache, &options.kernel).and_then(|kernel| Ok((kernel, debian::shell(&cache)?)));
+    let (kernel, shell) = match fetched {
+        Ok(both) => both,
+        Err(why) if options.quick => {
+            println!("SKIP kernels: nothing to boot can be had here: {why}");
+            return Ok(true);
+        }
+        Err(why) => return Err(why),
+    };
     let mut programs = programs::build(root)?;
     programs.retain(|program| program.name == programs::CAPABILITIES || wanted(options, &program.name));
     println!("==> Linux {}, {} test programs", kernel.release, programs.len());
