@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use support::proxy::until;
-use support::{Echo, backend, can_run, example};
+use support::{Echo, backend, can_run, example, uninterrupted};
 
 /// Each of the examples, with what it needs beside `--listen`.
 const EMBEDDED: [(&str, &[&str]); 2] = [("embed_tokio", &["--status", "127.0.0.1:0"]), ("embed_loop", &[])];
@@ -113,7 +113,7 @@ fn a_host_that_nobody_asks_for_anything_sleeps() {
             // A second in which nothing comes: the wait for bytes that nobody sends.
             first.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
             let (ticks, sleeps) = (server.cpu_ticks(), server.sleeps());
-            let error = first.read(&mut [0]).expect_err("nothing comes");
+            let error = uninterrupted(|| first.read(&mut [0])).expect_err("nothing comes");
             assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()), "{error}");
             let (ticks, sleeps) = (server.cpu_ticks() - ticks, server.sleeps() - sleeps);
             // A loop that spins has 100 ticks, or tens of thousands of sleeps.
@@ -132,7 +132,7 @@ fn a_timer_of_the_core_wakes_the_loop() {
         let server = start("embed_loop", &["--idle-timeout", "1"], backend);
         let start = Instant::now();
         let mut quiet = server.connect();
-        assert_eq!(quiet.read(&mut [0]).unwrap(), 0, "closed, for it said nothing");
+        assert_eq!(uninterrupted(|| quiet.read(&mut [0])).unwrap(), 0, "closed, for it said nothing");
         assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     }
 }
@@ -153,7 +153,7 @@ fn open_connections_may_end_after_sigterm_and_new_ones_are_refused() {
                 assert_echoes(&mut open);
             }
             open.shutdown(Shutdown::Write).unwrap();
-            assert_eq!(open.read(&mut [0]).unwrap(), 0);
+            assert_eq!(uninterrupted(|| open.read(&mut [0])).unwrap(), 0);
             let end = server.end();
             assert_eq!((end.status.code(), &*end.stdout, &*end.stderr), (Some(0), "", ""), "{name}");
         }
@@ -171,7 +171,7 @@ fn the_drain_deadline_cuts_what_does_not_end() {
             let end = server.end();
             assert_eq!(end.status.code(), Some(0), "{name}");
             assert_eq!(end.stderr, format!("{name}: connections were cut after 1 s\n"));
-            let closed = open.read(&mut [0]);
+            let closed = uninterrupted(|| open.read(&mut [0]));
             assert!(closed.is_err() || closed.is_ok_and(|count| count == 0));
         }
     }

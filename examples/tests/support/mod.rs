@@ -4,7 +4,7 @@
 
 pub(crate) mod proxy;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -16,6 +16,16 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// A test that takes this long hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(30);
+
+/// Calls until no signal interrupts: one that has a time limit ends early when the process is stopped and goes on.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
 
 /// The example `name`, built by `cargo test` before this test.
 pub(crate) fn example(name: &str) -> Command {
