@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Rounds per cell; one round measures every row twice, in mirrored order.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: Option<u32>,
+    /// Other rounds for one workload or cell, as `echo-64x50x1=40`. More rounds, narrower intervals.
+    #[arg(long, value_name = "WORD=N", value_delimiter = ',', value_parser = rounds_of)]
+    pub(crate) rounds_of: Vec<(String, usize)>,
     /// Seconds per measurement [default: what fits into about three minutes].
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub(crate) duration: Option<f64>,
@@ -63,6 +66,14 @@ fn seconds(text: &str) -> Result<f64, String> {
     if seconds > 600.0 { Err("more than 600 seconds for one measurement".into()) } else { Ok(seconds) }
 }
 
+fn rounds_of(text: &str) -> Result<(String, usize), String> {
+    let parts = text.split_once('=').map(|(word, rounds)| (word, rounds.parse::<usize>()));
+    match parts {
+        Some((word, Ok(rounds))) if (1..=1000).contains(&rounds) => Ok((word.to_owned(), rounds)),
+        _ => Err(format!("{text:?} is not WORD=N, a workload or a cell and 1 to 1000 rounds")),
+    }
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     positive(text, "a number of requests per second")
 }
@@ -82,5 +93,13 @@ mod tests {
         assert_eq!(percent("5%"), Ok(0.05));
         assert_eq!(percent("5"), Ok(0.05));
         assert!(percent("0").is_err() && percent("100%").is_err() && percent("five").is_err());
+    }
+
+    #[test]
+    fn rounds_of_a_cell_are_its_name_and_a_number() {
+        assert_eq!(rounds_of("echo=40"), Ok(("echo".to_owned(), 40)));
+        assert!(
+            ["echo", "echo=", "echo=0", "echo=many", "echo=1001"].map(rounds_of).iter().all(Result::is_err)
+        );
     }
 }

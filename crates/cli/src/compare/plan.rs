@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) cells: Vec<Cell>,
     pub(crate) rows: Vec<Contestant>,
     pub(crate) rounds: usize,
+    /// Cells with other rounds.
+    pub(crate) rounds_of: Vec<(Cell, usize)>,
     pub(crate) duration: f64,
     pub(crate) warmup: f64,
     /// Cells of the sweep that are not measured, because of their size.
@@ -64,7 +66,8 @@ impl Plan {
         let (cells, left_out) = cells(options)?;
         let mut rows = rows(options)?;
         rows.retain(|row| cells.iter().any(|cell| row.does(cell.workload)));
-        let plan = Self { cells, rows, rounds: 3, duration: DURATION_MIN, warmup: 0.0, left_out };
+        let rounds_of = rounds_of(options, &cells)?;
+        let plan = Self { cells, rows, rounds: 3, rounds_of, duration: DURATION_MIN, warmup: 0.0, left_out };
         Ok(plan.fitted(options))
     }
 
@@ -93,7 +96,12 @@ impl Plan {
 
     /// Measurements, at most: a row that fails in a cell is not measured again there.
     pub(crate) fn measurements(&self) -> usize {
-        self.cells.iter().map(|&cell| self.rows_of(cell).count()).sum::<usize>() * self.passes()
+        self.cells.iter().map(|&cell| self.rows_of(cell).count() * self.passes(cell)).sum()
+    }
+
+    /// Runs whose system calls are counted, and nothing else: one for each row of each cell.
+    fn counted_runs(&self) -> usize {
+        self.cells.iter().map(|&cell| self.rows_of(cell).count()).sum()
     }
 
     /// Who takes part in `cell`.
@@ -101,16 +109,19 @@ impl Plan {
         self.rows.iter().filter(move |row| row.does(cell.workload))
     }
 
-    /// Times that each row of a cell is measured.
-    pub(crate) fn passes(&self) -> usize {
-        2 * self.rounds
+    /// Times that each row of `cell` is measured.
+    pub(crate) fn passes(&self, cell: Cell) -> usize {
+        2 * self.rounds_for(cell)
+    }
+
+    /// Rounds of `cell`.
+    pub(crate) fn rounds_for(&self, cell: Cell) -> usize {
+        self.rounds_of.iter().find(|(other, _)| *other == cell).map_or(self.rounds, |(_, rounds)| *rounds)
     }
 
     /// Seconds of measuring to expect.
     pub(crate) fn seconds(&self) -> f64 {
-        let timed = self.measurements() as f64 * slot(self.duration);
-        // Beside the rounds each row of each cell runs once more, for its system calls.
-        timed + timed / self.passes() as f64
+        (self.measurements() + self.counted_runs()) as f64 * slot(self.duration)
     }
 }
 
@@ -173,6 +184,19 @@ fn cells(options: &Options) -> anyhow::Result<(Vec<Cell>, Vec<Cell>)> {
         chosen = all;
     }
     Ok(chosen.into_iter().partition(|cell| cell.bytes_in_flight() <= IN_FLIGHT_MAX))
+}
+
+/// What `--rounds-of` says about `cells`; the last word on a cell holds.
+fn rounds_of(options: &Options, cells: &[Cell]) -> anyhow::Result<Vec<(Cell, usize)>> {
+    let mut found = Vec::new();
+    for (word, rounds) in options.rounds_of.iter().rev() {
+        let called: Vec<_> = cells.iter().filter(|cell| cell.is_called(word)).collect();
+        if called.is_empty() {
+            bail!("--rounds-of: {word:?} is no workload and no cell of this run; `--list` names them");
+        }
+        found.extend(called.into_iter().map(|&cell| (cell, *rounds)));
+    }
+    Ok(found)
 }
 
 /// The whole sweep.
@@ -245,6 +269,19 @@ mod tests {
     fn an_unknown_name_is_an_error_that_names_it() {
         assert!(plan("--only ecko").unwrap_err().to_string().contains("ecko"));
         assert!(plan("--rivals tokyo").unwrap_err().to_string().contains("tokyo"));
+    }
+
+    #[test]
+    fn a_cell_can_have_rounds_of_its_own() {
+        let plan = plan("--rounds 7 --rounds-of echo=9,echo-64x50x1=40").unwrap();
+        let rounds: Vec<_> = plan.cells.iter().take(5).map(|&cell| plan.rounds_for(cell)).collect();
+        assert_eq!(rounds, [40, 9, 9, 9, 7]);
+        let all_alike = super::tests::plan("--rounds 7").unwrap();
+        let more = plan.measurements() - all_alike.measurements();
+        let rows = |at: usize| plan.rows_of(plan.cells[at]).count();
+        assert_eq!(more, 2 * (33 * rows(0) + 2 * (rows(1) + rows(2) + rows(3))));
+        let error = super::tests::plan("--rounds-of ecko=3").unwrap_err().to_string();
+        assert!(error.contains("ecko"), "{error}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! The fields are explained in `docs/REPORT.md`; a test compares their names with that page.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::compare::cell::{Metric, Workload};
@@ -51,6 +53,9 @@ pub(crate) struct Environment {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Method {
     pub(crate) rounds: usize,
+    /// Cells with other rounds, by name.
+    #[serde(default)]
+    pub(crate) rounds_of: BTreeMap<String, usize>,
     pub(crate) duration: f64,
     pub(crate) warmup: f64,
     pub(crate) server_cpu: Option<usize>,

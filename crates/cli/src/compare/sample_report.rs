@@ -1,6 +1,7 @@
 //! A report made from synthetic measurements, for tests: a win, a loss, noise, a refused row, a
 //! generator at its limit, a sweep, latency, idle connections.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::compare::cell::{Cell, Workload};
@@ -137,6 +138,7 @@ fn make() -> Report {
         },
         method: Method {
             rounds: 4,
+            rounds_of: BTreeMap::new(),
             duration: 0.25,
             warmup: 0.06,
             server_cpu: Some(0),

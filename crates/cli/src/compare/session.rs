@@ -59,6 +59,13 @@ pub(crate) fn run(options: &Options, plan: &Plan, source: &Source, stop: &Stop) 
         environment,
         method: Method {
             rounds: plan.rounds,
+            rounds_of: plan
+                .cells
+                .iter()
+                .map(|&cell| (cell, plan.rounds_for(cell)))
+                .filter(|(_, rounds)| *rounds != plan.rounds)
+                .map(|(cell, rounds)| (cell.id(), rounds))
+                .collect(),
             duration: plan.duration,
             warmup: plan.warmup,
             server_cpu: places.server,
@@ -139,7 +146,8 @@ fn measure(
         records.push(empty(bench, plan, cell, rate, &rows));
         let record = records.last_mut().expect("it was just put there");
         let mut told = Vec::new();
-        for pass in 0..plan.passes() {
+        let passes = plan.passes(cell);
+        for pass in 0..passes {
             // Mirrored: A B C, then C B A.
             let mut order: Vec<usize> = (0..rows.len()).collect();
             if pass % 2 == 1 {
@@ -151,7 +159,7 @@ fn measure(
                     Some(_) => None,
                     None => one(bench, rows[index], cell, rate, into)?,
                 };
-                let place = format!("{cell} {}/{} {}", pass + 1, plan.passes(), rows[index].name);
+                let place = format!("{cell} {}/{passes} {}", pass + 1, rows[index].name);
                 match (&sample, &into.failed) {
                     (Some(sample), _) => {
                         progress.step(&format!("{place}: {}", format::headline_figure(sample)))
@@ -231,7 +239,7 @@ fn empty(bench: &Bench<'_>, plan: &Plan, cell: Cell, rate: Option<f64>, rows: &[
     let mut repeat = format!(
         "coronet compare --only {cell} --rivals {} --rounds {} --duration {:.3}",
         names.join(","),
-        plan.rounds,
+        plan.rounds_for(cell),
         plan.duration
     );
     if names.is_empty() {

@@ -7,7 +7,7 @@ use askama::Template;
 use crate::compare::cell::{self, Metric, Workload};
 use crate::compare::format;
 use crate::compare::html::chart::{self, Bar, Dots, Tone};
-use crate::compare::report::{CellReport, Comparison, Entry, Kind, Outcome, Report};
+use crate::compare::report::{CellReport, Comparison, Entry, Kind, Method, Outcome, Report};
 use crate::compare::verdict::Verdict;
 
 /// The whole page.
@@ -383,11 +383,17 @@ fn environment(report: &Report) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// `7`, or `7; 40 in echo-64x50x1`.
+fn rounds(method: &Method) -> String {
+    let others = method.rounds_of.iter().map(|(cell, rounds)| format!("; {rounds} in {cell}"));
+    std::iter::once(method.rounds.to_string()).chain(others).collect()
+}
+
 fn method(report: &Report) -> Vec<(&'static str, String)> {
     let method = &report.method;
     let place = |cpu: Option<usize>| cpu.map_or_else(|| "not pinned".to_owned(), |cpu| format!("CPU {cpu}"));
     vec![
-        ("Rounds", format!("{}, each measures every row twice, in mirrored order", method.rounds)),
+        ("Rounds", format!("{}, each measures every row twice, in mirrored order", rounds(method))),
         ("Each measurement", format!("{:.2} s, after {:.2} s of warm-up", method.duration, method.warmup)),
         ("Server", place(method.server_cpu)),
         ("Generator", place(method.generator_cpu)),
