@@ -160,12 +160,20 @@ impl Core {
 
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        while let Some(token) = self.backlog.pop_front() {
-            if self.table.is_queued(token) {
+        self.refuse_backlog(|table, token| !table.is_unattended(token));
+        self.cancel_all(|on_drop| on_drop == OnDrop::Cancel);
+    }
+
+    /// Ends what the kernel does not have yet and is `wanted`; the rest waits on, in order.
+    pub(crate) fn refuse_backlog(&mut self, wanted: impl Fn(&Table, Token) -> bool) {
+        for _ in 0..self.backlog.len() {
+            let token = self.backlog.pop_front().expect("counted");
+            if !wanted(&self.table, token) {
+                self.backlog.push_back(token);
+            } else if self.table.is_queued(token) {
                 self.refuse(token);
             }
         }
-        self.cancel_all(|on_drop| on_drop == OnDrop::Cancel);
     }
 
     /// Applies the whole batch; wakes and partings are noted for later.
@@ -192,6 +200,11 @@ impl Core {
         }
         self.batch = batch;
         collected
+    }
+
+    /// Neither the kernel nor the backlog has anything.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.table.lent == 0 && self.backlog.is_empty()
     }
 
     /// Nothing waits in user space, so a turn may wait for the kernel.

@@ -11,7 +11,7 @@ pub enum OnDrop {
     /// Ask the kernel to end it. What it produced all the same is disposed of.
     Cancel,
     /// Let it run to its end: cutting it short would lose or tear something. One that the kernel does not have
-    /// yet, because the submission queue is full, is not sent: nothing of it is done then, and nothing torn.
+    /// yet, because the submission queue is full, is sent when there is room.
     LetRun,
 }
 

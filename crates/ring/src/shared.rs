@@ -265,13 +265,15 @@ impl Shared {
         let mut forced = false;
         loop {
             let elapsed = self.system.now() - start;
-            let in_flight = self.core.borrow().table.lent;
-            if in_flight == 0 {
+            if self.core.borrow().is_drained() {
                 break;
             }
             if elapsed >= patience && !forced {
                 forced = true;
-                self.core.borrow_mut().cancel_all(|_| true);
+                let mut core = self.core.borrow_mut();
+                core.refuse_backlog(|_, _| true);
+                core.cancel_all(|_| true);
+                self.wake_all(core);
             }
             if elapsed >= timeout && self.turn(Some(Duration::ZERO)).is_ok_and(|collected| collected == 0) {
                 return self.leak();

@@ -53,6 +53,29 @@ fn the_backlog_is_refused_and_gives_its_payloads_back() {
 }
 
 #[test]
+fn the_drain_sends_what_runs_to_its_end_and_still_waits_for_room() {
+    let world = World::full();
+    drop(world.handle().submit(Patient { watch: world.watch(1), bulk: [7; 200] }));
+    world.unblock();
+    // The script ends nothing by itself, so the drain does in the end.
+    assert_eq!(shut_down(&world, SHORT), 0);
+    assert_eq!(world.script.borrow().accepted, [1]);
+    assert_eq!((world.freed(1), world.dropped()), (1, vec![-libc::ECANCELED]));
+    world.assert_rest();
+}
+
+/// The trap: a drain that waits for ever for room that never comes.
+#[test]
+fn what_never_finds_room_is_freed_when_the_drain_has_no_time_left() {
+    let world = World::full();
+    drop(world.handle().submit(Patient { watch: world.watch(1), bulk: [7; 200] }));
+    assert_eq!(shut_down(&world, SHORT), 0);
+    assert!(world.script.borrow().accepted.is_empty());
+    assert_eq!((world.freed(1), world.dropped()), (1, vec![-libc::ECANCELED]));
+    world.assert_rest();
+}
+
+#[test]
 fn a_new_operation_is_refused_with_its_buffer() {
     let world = World::new(8);
     let handle = world.handle();

@@ -3,11 +3,13 @@
 //! "Dispose" gives back what a late result owns; the operation itself knows how
 //! (its output owns it, and is dropped). "Release" gives back what was lent.
 
-/// Where an operation stands. Memory is lent in all states but `Queued` and `Ready`.
+/// Where an operation stands. Memory is lent in all states but `Queued`, `Unattended` and `Ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Waiting in user space: the submission queue was full.
     Queued,
+    /// As `Queued`, and nobody waits: it is going to be sent all the same.
+    Unattended,
     /// With the kernel.
     InFlight,
     /// The result is known, the memory is not back (zero-copy send).
@@ -16,6 +18,14 @@ pub(crate) enum State {
     Ready,
     /// With the kernel, and nobody waits.
     Orphaned,
+}
+
+impl State {
+    /// The kernel does not have it yet.
+    #[inline]
+    pub(crate) fn is_in_user_space(self) -> bool {
+        matches!(self, Self::Queued | Self::Unattended)
+    }
 }
 
 /// What happens to it.
@@ -31,8 +41,10 @@ pub(crate) enum Event {
     Last,
     /// The one who waits takes the next result.
     Taken,
-    /// The future is gone.
+    /// The future is gone, and the operation is to end.
     Dropped,
+    /// The future is gone, and the operation is to run to its end.
+    Left,
 }
 
 /// What the table has to do.
@@ -53,7 +65,7 @@ pub(crate) enum Action {
     ReleaseToCaller,
     /// Drop the operation, which the kernel never saw; the slot is vacant.
     ReleaseUnsent,
-    /// Ask the kernel to end it (unless the operation wants to run on).
+    /// Ask the kernel to end it.
     RequestCancel,
     /// Give back what this completion owns; the operation stays lent.
     DisposeItem,
@@ -76,6 +88,17 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             E::Last => (Some(S::Ready), A::DeliverAndWake),
             E::Taken => impossible(state, event),
             E::Dropped => (None, A::ReleaseUnsent),
+            E::Left => (Some(S::Unattended), A::Nothing),
+        },
+        S::Unattended => match event {
+            E::Accepted => (Some(S::Orphaned), A::Nothing),
+            E::Item => impossible(state, event),
+            E::EarlyResult => impossible(state, event),
+            // The driver refuses it, as above.
+            E::Last => (None, A::DisposeAndRelease),
+            E::Taken => impossible(state, event),
+            E::Dropped => impossible(state, event),
+            E::Left => impossible(state, event),
         },
         S::InFlight => match event {
             E::Accepted => impossible(state, event),
@@ -84,6 +107,7 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             E::Last => (Some(S::Ready), A::DeliverAndWake),
             E::Taken => (Some(S::InFlight), A::PopItem),
             E::Dropped => (Some(S::Orphaned), A::RequestCancel),
+            E::Left => (Some(S::Orphaned), A::Nothing),
         },
         S::Settling => match event {
             E::Accepted => impossible(state, event),
@@ -92,6 +116,7 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             E::Last => (Some(S::Ready), A::Wake),
             E::Taken => impossible(state, event),
             E::Dropped => (Some(S::Orphaned), A::Nothing),
+            E::Left => (Some(S::Orphaned), A::Nothing),
         },
         S::Ready => match event {
             E::Accepted => impossible(state, event),
@@ -100,6 +125,7 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             E::Last => impossible(state, event),
             E::Taken => (None, A::ReleaseToCaller),
             E::Dropped => (None, A::DisposeAndRelease),
+            E::Left => (None, A::DisposeAndRelease),
         },
         S::Orphaned => match event {
             E::Accepted => impossible(state, event),
@@ -108,6 +134,7 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             E::Last => (None, A::DisposeAndRelease),
             E::Taken => impossible(state, event),
             E::Dropped => impossible(state, event),
+            E::Left => impossible(state, event),
         },
     }
 }
@@ -122,10 +149,17 @@ fn impossible(state: State, event: Event) -> ! {
 mod tests {
     use super::*;
 
-    const STATES: [State; 5] =
-        [State::Queued, State::InFlight, State::Settling, State::Ready, State::Orphaned];
-    const EVENTS: [Event; 6] =
-        [Event::Accepted, Event::Item, Event::EarlyResult, Event::Last, Event::Taken, Event::Dropped];
+    const STATES: [State; 6] =
+        [State::Queued, State::Unattended, State::InFlight, State::Settling, State::Ready, State::Orphaned];
+    const EVENTS: [Event; 7] = [
+        Event::Accepted,
+        Event::Item,
+        Event::EarlyResult,
+        Event::Last,
+        Event::Taken,
+        Event::Dropped,
+        Event::Left,
+    ];
 
     fn try_step(state: State, event: Event) -> Option<(Option<State>, Action)> {
         std::panic::catch_unwind(|| step(state, event)).ok()
@@ -143,7 +177,7 @@ mod tests {
                     Some((None, action)) => format!("Vacant, {action:?}"),
                     None => "impossible".to_owned(),
                 };
-                cells += &format!("{:<10}{:<13}-> {cell}\n", format!("{state:?}"), format!("{event:?}"));
+                cells += &format!("{:<11}{:<13}-> {cell}\n", format!("{state:?}"), format!("{event:?}"));
             }
         }
         std::panic::set_hook(hook);
@@ -160,14 +194,15 @@ mod tests {
             }
             for event in EVENTS {
                 let kernel_may = match event {
-                    Event::Accepted => state == State::Queued,
+                    Event::Accepted => matches!(state, State::Queued | State::Unattended),
                     Event::Item => multishot && matches!(state, State::InFlight | State::Orphaned),
                     Event::EarlyResult => !multishot && matches!(state, State::InFlight | State::Orphaned),
-                    Event::Last => matches!(state, State::InFlight | State::Settling | State::Orphaned),
+                    // Also the refusal of what the kernel never had.
+                    Event::Last => state != State::Ready,
                     Event::Taken => {
                         !dropped && (state == State::Ready || (multishot && state == State::InFlight))
                     }
-                    Event::Dropped => !dropped,
+                    Event::Dropped | Event::Left => !dropped,
                 };
                 if !kernel_may {
                     continue;
@@ -181,12 +216,14 @@ mod tests {
                 if releases {
                     // The kernel is done with it: it never had it, or this was its last word, or it was before.
                     assert!(
-                        matches!(state, State::Queued | State::Ready) || event == Event::Last,
+                        matches!(state, State::Queued | State::Unattended | State::Ready)
+                            || event == Event::Last,
                         "{state:?} x {event:?} frees lent memory"
                     );
                 }
                 if let Some(next) = next {
-                    walk(next, multishot, depth - 1, dropped || event == Event::Dropped, walks);
+                    let gone = matches!(event, Event::Dropped | Event::Left);
+                    walk(next, multishot, depth - 1, dropped || gone, walks);
                 }
             }
         }

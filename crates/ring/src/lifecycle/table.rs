@@ -192,16 +192,16 @@ impl Table {
         token
     }
 
-    /// Erases the life of the loan of a `Queued` operation, and offers it. `None` if it is gone.
+    /// Erases the life of the loan of an operation that waits in user space, and offers it. `None` if it is gone.
     #[inline]
     pub(crate) fn hand_over(
         &mut self,
         token: Token,
         offer: impl FnOnce(Lent) -> Submitted,
     ) -> Option<Submitted> {
-        let slot = self.slots.get_mut(token).filter(|slot| slot.state == State::Queued)?;
-        // SAFETY: [cell-typed] the slot paired contract and cell in `insert_erased`; [loan-pinned] the slot is
-        // `Queued`, so nothing else reaches the cell until the kernel refused it or its last completion came.
+        let slot = self.slots.get_mut(token).filter(|slot| slot.state.is_in_user_space())?;
+        // SAFETY: [cell-typed] the slot paired contract and cell in `insert_erased`; [loan-pinned] the slot waits
+        // in user space, so nothing else reaches the cell until the kernel refused it or its last completion came.
         let lent = unsafe { slot.contract.lend(slot.cell) };
         let group = lent.request().group();
         assert!(group.is_none_or(|group| group.driver() == self.driver), "a buffer group of another driver");
@@ -238,7 +238,7 @@ impl Table {
             (true, false) => Event::EarlyResult,
             (false, _) => Event::Last,
         };
-        let was_lent = slot.state != State::Queued;
+        let was_lent = !slot.state.is_in_user_space();
         let (next, action) = step(slot.state, event);
         if event == Event::Last && was_lent {
             self.lent -= 1;
@@ -371,13 +371,17 @@ impl Table {
         if mutants::is("free-on-drop") {
             mutants::free(self.driver, token);
         }
-        let (next, action) = step(slot.state, Event::Dropped);
+        let event = match slot.contract.on_drop {
+            OnDrop::Cancel => Event::Dropped,
+            OnDrop::LetRun => Event::Left,
+        };
+        let (next, action) = step(slot.state, event);
         let dropped = match action {
             Action::ReleaseUnsent | Action::DisposeAndRelease => Dropped::Parts(self.part(token)),
             Action::RequestCancel => {
                 slot.state = next.expect("orphans stay");
                 // Items that nobody took leave with the last completion, in order.
-                if slot.contract.on_drop == OnDrop::Cancel { Dropped::Cancel } else { Dropped::Kept }
+                Dropped::Cancel
             }
             Action::Nothing => {
                 slot.state = next.expect("orphans stay");
@@ -415,12 +419,17 @@ impl Table {
 
     /// True if this operation waits in user space.
     pub(crate) fn is_queued(&self, token: Token) -> bool {
-        self.slots.get(token).is_some_and(|slot| slot.state == State::Queued)
+        self.slots.get(token).is_some_and(|slot| slot.state.is_in_user_space())
+    }
+
+    /// True if it waits there, and is going to be sent although nobody waits for it.
+    pub(crate) fn is_unattended(&self, token: Token) -> bool {
+        self.slots.get(token).is_some_and(|slot| slot.state == State::Unattended)
     }
 
     /// True if the kernel has this operation.
     pub(crate) fn is_lent(&self, token: Token) -> bool {
-        self.slots.get(token).is_some_and(|slot| !matches!(slot.state, State::Queued | State::Ready))
+        self.slots.get(token).is_some_and(|slot| !slot.state.is_in_user_space() && slot.state != State::Ready)
     }
 
     fn part(&mut self, token: Token) -> Parting {

@@ -49,9 +49,9 @@ pub(super) fn page(tree: &Tree) -> Result<String, String> {
         );
     }
     page += "\n## When nobody waits any more\n\n\
-             The future of an operation may be dropped at any time. Before the kernel has it, the operation\n\
-             is dropped with what it owns, and nothing happened. After that, what it lent stays where it is\n\
-             until the last completion.\n\n\
+             The future of an operation may be dropped at any time. Before the kernel has it, one that may be\n\
+             ended is dropped with what it owns, and nothing happened; one that runs to its end is sent when\n\
+             there is room. After that, what it lent stays where it is until the last completion.\n\n\
              | operation | request | dropping its future | a late result owns |\n|---|---|---|---|\n";
     for Operation { name, request, on_drop, items_max } in &operations {
         let [.., late] = facts.get(request).ok_or_else(|| no_row(request))?;
