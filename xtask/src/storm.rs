@@ -2,8 +2,8 @@
 //! each CPU.
 //!
 //! The processes take every n-th seed, a part of the seeds at a time, and a line is printed after each part: a long
-//! run can be followed, and one that was ended goes on with `--from`. At the end a summary says how many seeds and runs it was, how
-//! long it took, and which promise was broken under which seed first.
+//! run can be followed, with what broke, and one that was ended goes on with `--from`. At the end a summary says how
+//! many seeds and runs it was, how long it took, and which promise was broken under which seed first.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -66,6 +66,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     let start = Instant::now();
     let workers = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let mut sum = Sum::default();
+    let mut told = 0;
     for part in options.parts() {
         let start_one = |worker| start_worker(root, &options.filter, part, worker, workers);
         let children: Vec<_> = (0..workers).map(start_one).collect();
@@ -80,6 +81,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
         }
         let (next, seconds) = (part.from + part.seeds, start.elapsed().as_secs());
         println!("up to seed {next}: {} runs, {} broken, {seconds} s", sum.runs, sum.broken);
+        // Whoever follows a long run need not wait for its end.
+        print!("{}", told_of(&sum.failures[told..]));
+        told = sum.failures.len();
     }
     print!("{}", sum.summary(options, start.elapsed()));
     sum.failures.is_empty() && sum.lost == 0
@@ -137,18 +141,24 @@ impl Sum {
             options.seeds as f64 / seconds,
             self.broken,
         );
-        for (seed, failure) in self.failures.iter().take(10) {
-            let (promise, why) = failure.split_once(' ').unwrap_or((failure, ""));
-            text += &format!(
-                "seed {seed}: {promise}: {why}\n    CORONET_SEED={seed} cargo test -p coronet-conformance --test \
-                 simulated {promise}\n"
-            );
-        }
+        text += &told_of(&self.failures[..self.failures.len().min(10)]);
         if self.lost > 0 {
             text += &format!("{} processes did not end as they should\n", self.lost);
         }
         text
     }
+}
+
+/// What broke, and how to see it again.
+fn told_of(failures: &[(u64, String)]) -> String {
+    let told = failures.iter().map(|(seed, failure)| {
+        let (promise, why) = failure.split_once(' ').unwrap_or((failure, ""));
+        format!(
+            "seed {seed}: {promise}: {why}\n    CORONET_SEED={seed} cargo test -p coronet-conformance --test \
+             simulated {promise}\n"
+        )
+    });
+    told.collect()
 }
 
 #[cfg(test)]
