@@ -107,19 +107,19 @@ async fn an_accept_that_was_never_polled_takes_nothing(_: Kernel) {
 }
 
 /// 256 bytes come one by one, and the limit is much shorter than that takes.
-async fn a_read_exact_that_loses_every_race_loses_no_byte(_: Kernel) {
-    const MESSAGES: usize = 6;
+async fn a_read_exact_that_loses_every_race_loses_no_byte(kernel: Kernel) {
+    let messages = kernel.count(6, 2);
     let (limit, pause) = (Duration::from_millis(50), Duration::from_millis(1));
     let (stream, peer) = pair().await;
     let write = async {
-        for position in 0..256 * MESSAGES {
+        for position in 0..256 * messages {
             peer.write_all(bytes_at(position, 1)).await.0.expect("the peer reads");
             sleep(pause).await;
         }
     };
     let read = async {
         let mut lost = 0;
-        for message in 0..MESSAGES {
+        for message in 0..messages {
             let (result, bytes) = loop {
                 match timeout(limit, stream.read_exact([0; 256])).await {
                     Ok(read) => break read,
@@ -132,7 +132,7 @@ async fn a_read_exact_that_loses_every_race_loses_no_byte(_: Kernel) {
         lost
     };
     let ((), lost) = coronet::join!(write, read);
-    assert!(lost >= MESSAGES, "it lost {lost} races only");
+    assert!(lost >= messages, "it lost {lost} races only");
 }
 
 async fn a_read_that_is_dropped_loses_no_byte(kernel: Kernel) {
