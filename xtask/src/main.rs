@@ -9,6 +9,7 @@ mod ci;
 mod kernels;
 mod masks;
 mod blocked;
+mod classics;
 mod storm;
 mod mutants;
 mod asan;
@@ -45,6 +46,8 @@ enum Command {
     Masks(masks::Options),
     /// Run all tests where io_uring is refused.
     Blocked(blocked::Options),
+    /// Run redis-benchmark, pgbench, iperf3 and nc through the proxy example.
+    Classics,
     /// Run the conformance suite in the simulated kernel under many seeds, on all CPUs.
     Storm(storm::Options),
     /// Show that the conformance suite finds each fault that is planted in the runtime.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Kernels(options) => kernels::run(&root, &options),
         Command::Masks(options) => masks::run(&root, &options),
         Command::Blocked(options) => blocked::run(&root, &options),
+        Command::Classics => classics::run(&root),
         Command::Storm(options) => storm::run(&root, &options),
         Command::Mutants => mutants::run(&root),
         Command::Tidy => tidy::run(&root),
