@@ -24,7 +24,7 @@ pub(crate) struct Options {
 }
 
 /// The capabilities and flags that are hidden one by one (`+`: together), then the kernels that are played.
-const MASKS: [&str; 18] = [
+const MASKS: [&str; 19] = [
     "waits_nonblocking",
     "poll_multi",
     "msg_ring",
@@ -32,6 +32,7 @@ const MASKS: [&str; 18] = [
     "accept_multi",
     "recv_multi",
     "send_zc",
+    "send_zc_report",
     "bundles",
     "incremental",
     "min_wait",

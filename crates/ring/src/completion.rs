@@ -15,6 +15,9 @@ pub(crate) const NOTIFICATION: u32 = 1 << 3;
 /// The kernel goes on filling this buffer (incremental groups).
 pub(crate) const BUFFER_MORE: u32 = 1 << 4;
 pub(crate) const BUFFER_SHIFT: u32 = 16;
+/// The kernel copied what a zero-copy send lent. Ours: the kernel says so in the result of the notification, which
+/// is `IORING_NOTIF_USAGE_ZC_COPIED` then. No such send picks a buffer, so the upper half is free.
+const COPIED: u32 = 1 << 31;
 
 /// One answer to one operation. The flag bits are those of `io_uring_cqe`, on every backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,8 @@ pub struct Completion {
     pub result: i32,
     /// `IORING_CQE_F_*`.
     pub flags: u32,
-    /// Where the data of a kernel-picked buffer starts, in bytes; the driver fills it in.
+    /// Where the data of a kernel-picked buffer starts, in bytes. For the result of a zero-copy send: when it came,
+    /// in microseconds that wrap. The driver fills it in.
     pub(crate) offset: u32,
 }
 
@@ -56,9 +60,21 @@ impl Completion {
         self.flags & SOCK_NONEMPTY != 0
     }
 
-    /// True for the notification that ends a zero-copy send.
+    /// True for the notification that ends a zero-copy send, and for a result whose notification has come.
     pub const fn is_notification(&self) -> bool {
         self.flags & NOTIFICATION != 0
+    }
+
+    /// True for the result of a zero-copy send of which the kernel reported that it copied the bytes after all.
+    pub const fn was_copied(&self) -> bool {
+        self.is_notification() && self.flags & COPIED != 0
+    }
+
+    /// The result of a zero-copy send, once its memory is back.
+    pub(crate) const fn settled_by(self, notification: Self) -> Self {
+        // `IORING_NOTIF_USAGE_ZC_COPIED`
+        let copied = if notification.result as u32 & (1 << 31) == 0 { 0 } else { COPIED };
+        Self { flags: self.flags & !MORE | NOTIFICATION | copied, ..self }
     }
 
     /// The kernel-picked buffer that came along, also with an error.
@@ -144,6 +160,16 @@ mod tests {
         assert!(io_uring::cqueue::sock_nonempty(SOCK_NONEMPTY));
         assert!(io_uring::cqueue::notif(NOTIFICATION));
         assert!(io_uring::cqueue::buffer_more(BUFFER_MORE));
+    }
+
+    #[test]
+    fn a_notification_adds_to_the_result_what_the_kernel_reported() {
+        let result = Completion::new(500, MORE);
+        let lent = result.settled_by(Completion::new(0, NOTIFICATION));
+        let copied = result.settled_by(Completion::new(i32::MIN, NOTIFICATION));
+        assert_eq!((lent.result, lent.has_more(), lent.is_notification()), (500, false, true));
+        assert_eq!((copied.result, copied.has_more(), copied.is_notification()), (500, false, true));
+        assert!(copied.was_copied() && !lent.was_copied() && !result.was_copied());
     }
 
     #[test]

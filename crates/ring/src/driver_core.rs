@@ -17,6 +17,7 @@ use crate::lifecycle::table::{Applied, Later, Table};
 use crate::op::OnDrop;
 use crate::pool::GroupState;
 use crate::stats::Stats;
+use crate::system::System;
 use crate::target::Place;
 use crate::token::Token;
 
@@ -83,6 +84,7 @@ pub(crate) struct Core {
     /// Emptied by every turn, kept for its room.
     pub(crate) later: Later,
     pub(crate) stats: Stats,
+    pub(crate) system: Rc<dyn System>,
     pub(crate) closed: bool,
 }
 
@@ -196,6 +198,8 @@ impl Core {
                 Applied::Known => {}
                 Applied::Pause => self.cancel(token),
                 Applied::Stale => self.stats.stale += 1,
+                Applied::Early => self.lends_on(token, done),
+                Applied::Back(result) => self.is_back(result),
             }
         }
         self.batch = batch;
@@ -205,6 +209,31 @@ impl Core {
     /// Neither the kernel nor the backlog has anything.
     pub(crate) fn is_drained(&self) -> bool {
         self.table.lent == 0 && self.backlog.is_empty()
+    }
+
+    /// A zero-copy send has its result; its memory comes back later.
+    #[cold]
+    fn lends_on(&mut self, token: Token, result: Completion) {
+        let now = self.micros();
+        self.table.stamp(token, now);
+        self.stats.zero_copy_sent += u64::from(result.result >= 0);
+        self.stats.zero_copy_lent += 1;
+    }
+
+    /// The memory of a zero-copy send is back.
+    #[cold]
+    fn is_back(&mut self, result: Completion) {
+        let waited = u64::from(self.micros().wrapping_sub(result.offset));
+        let stats = &mut self.stats;
+        stats.zero_copy_lent -= 1;
+        stats.zero_copy_copied += u64::from(result.result >= 0 && result.was_copied());
+        stats.zero_copy_lent_us += waited;
+        stats.zero_copy_lent_us_max = stats.zero_copy_lent_us_max.max(waited);
+    }
+
+    /// The clock in microseconds that wrap after 71 minutes.
+    fn micros(&self) -> u32 {
+        self.system.now().as_micros() as u32
     }
 
     /// Nothing waits in user space, so a turn may wait for the kernel.

@@ -39,8 +39,17 @@ impl<O: Op> OpFuture<O> {
         }
     }
 
+    /// Lets the result be had before the memory is back; see [`EarlyOp`].
+    ///
+    /// # Cancellation
+    /// Dropping what this returns does what [`Op::ON_DROP`] says, or nothing once the result is known: the memory
+    /// stays lent until the notification.
+    pub fn early(self) -> EarlyOp<O> {
+        EarlyOp { future: self, told: false }
+    }
+
     /// Forgets the type: what is left resolves with the completion alone, and drops the
-    /// operation with its buffer then.
+    /// operation with its buffer then, or when the notification of a zero-copy send comes.
     ///
     /// # Cancellation
     /// Dropping what this returns does what [`Op::ON_DROP`] says.
@@ -70,6 +79,75 @@ impl<O: Op> std::fmt::Debug for OpFuture<O> {
     }
 }
 
+/// An operation whose result is there before its memory is back: a zero-copy send.
+///
+/// As a future it resolves as [`OpFuture`] does, with the last completion; the result is to be had before. With
+/// operations of other kinds both come at the same time.
+#[must_use = "dropping it cancels the operation or lets it run unseen"]
+pub struct EarlyOp<O: Op> {
+    future: OpFuture<O>,
+    /// The result has reached the one who waits.
+    told: bool,
+}
+
+impl<O: Op> EarlyOp<O> {
+    /// The result, as soon as it is known, any number of times.
+    ///
+    /// # Panics
+    /// Once the future has resolved.
+    pub fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Completion> {
+        let inner = &self.future.inner;
+        let token = inner.token.expect("polled after it was ready");
+        match inner.shared.look(token, cx) {
+            Taken::Ready(done) => {
+                self.told = true;
+                Poll::Ready(done)
+            }
+            Taken::Pending | Taken::Register => Poll::Pending,
+        }
+    }
+
+    /// As [`OpFuture::request_cancel`].
+    pub fn request_cancel(&self) {
+        self.future.request_cancel();
+    }
+
+    /// As [`OpFuture::detach`].
+    ///
+    /// # Cancellation
+    /// As for [`OpFuture::detach`].
+    pub fn detach(self) -> DetachedOp {
+        let mut this = self;
+        let shared = this.future.inner.shared.clone();
+        DetachedOp { shared, token: this.future.inner.token.take() }
+    }
+}
+
+impl<O: Op> Unpin for EarlyOp<O> {}
+
+impl<O: Op> Future for EarlyOp<O> {
+    type Output = O::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
+        Pin::new(&mut self.future).poll(cx)
+    }
+}
+
+impl<O: Op> Drop for EarlyOp<O> {
+    fn drop(&mut self) {
+        // One that was not told is dropped as a future that waits.
+        if let Some(token) = self.future.inner.token.take_if(|_| self.told) {
+            self.future.inner.shared.drop_told(token);
+        }
+    }
+}
+
+impl<O: Op> std::fmt::Debug for EarlyOp<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EarlyOp({:?})", self.future.inner.token)
+    }
+}
+
 /// An operation of forgotten type that goes on. See [`OpFuture::detach`].
 #[must_use = "dropping it cancels the operation or lets it run unseen"]
 pub struct DetachedOp {
@@ -85,7 +163,9 @@ impl Future for DetachedOp {
         match self.shared.take_detached(token, cx) {
             Taken::Ready((done, parting)) => {
                 self.token = None;
-                self.shared.part(parting);
+                if let Some(parting) = parting {
+                    self.shared.part(parting);
+                }
                 Poll::Ready(done)
             }
             Taken::Pending | Taken::Register => Poll::Pending,

@@ -68,7 +68,7 @@ pub use {
     completion::{Completion, Done},
     driver::{Config, Driver},
     fd::SharedFd,
-    future::{DetachedOp, OpFuture},
+    future::{DetachedOp, EarlyOp, OpFuture},
     handle::Handle,
     op::{MultiOp, Nop, OnDrop, Op},
     pool::{Group, GroupConfig, Lease},

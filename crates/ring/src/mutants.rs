@@ -51,7 +51,7 @@ pub(crate) fn lend(driver: u32, token: Token, request: &Request<'_>) {
         Request::Recv { into, .. } | Request::Read { into, .. } => {
             (into.as_mut_ptr() as usize, into.len() as usize)
         }
-        Request::Send { from, .. } | Request::Write { from, .. } => {
+        Request::Send { from, .. } | Request::SendZc { from, .. } | Request::Write { from, .. } => {
             (from.as_ptr() as usize, from.len() as usize)
         }
         _ => return,

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::completion::Done;
+use crate::fd::SharedFd;
 use crate::request::Request;
 
 /// What dropping the future of a submitted operation does to it.
@@ -33,6 +34,14 @@ pub trait Op: Sized + 'static {
     ///
     /// The driver is busy meanwhile: using a [`Handle`](crate::Handle) from here panics.
     fn request(&mut self) -> Request<'_>;
+
+    /// Gives up the descriptor: the result of a zero-copy send is known, so that the kernel needs none any more,
+    /// and goes on reading the memory. Without this the descriptor would stay open until the notification.
+    ///
+    /// The driver is busy meanwhile: using a [`Handle`](crate::Handle) from here panics.
+    fn give_up_descriptor(&self) -> Option<SharedFd> {
+        None
+    }
 
     /// Turns the result into what the caller awaits. Gives the buffer back.
     fn finish(self, done: Done<Self>) -> Self::Output;

@@ -65,6 +65,20 @@ pub enum Request<'a> {
         /// `MSG_*`; `MSG_NOSIGNAL` is always added.
         flags: i32,
     },
+    /// Sends the operation's own bytes, which the network reads in place. Kernel 6.0.
+    ///
+    /// The result says with `MORE` that a notification follows, also if it is an error. Until that one comes, which
+    /// may be long after the descriptor was closed, the bytes stay lent.
+    SendZc {
+        /// The socket.
+        socket: Target<'a>,
+        /// The bytes.
+        from: Span<'a>,
+        /// `MSG_*`; `MSG_NOSIGNAL` is always added.
+        flags: i32,
+        /// The notification says whether the kernel copied all the same. Kernel 6.2.
+        report: bool,
+    },
     /// Sends several slices as one. Kernel 5.3.
     SendMessage {
         /// The socket.
@@ -131,7 +145,7 @@ pub enum Request<'a> {
 }
 
 impl Request<'_> {
-    /// True for the variants that may complete more than once. None of them lends memory.
+    /// True for the variants that may bring one result after the other. None of them lends memory.
     pub fn is_multishot(&self) -> bool {
         match self {
             Self::AcceptMulti { .. } | Self::RecvMulti { .. } | Self::PollMulti { .. } => true,
@@ -140,6 +154,7 @@ impl Request<'_> {
             | Self::Connect { .. }
             | Self::Recv { .. }
             | Self::Send { .. }
+            | Self::SendZc { .. }
             | Self::SendMessage { .. }
             | Self::Close { .. }
             | Self::Timeout { .. }

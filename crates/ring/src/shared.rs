@@ -17,7 +17,8 @@ use crate::backend::{Backend, BackendReport, Batch, Unparker};
 use crate::completion::{Completion, Done};
 use crate::driver_core::{Core, Engine};
 use crate::fd::{Files, HeldPlace, SharedFd};
-use crate::lifecycle::table::{Dropped, Later, Parting, Table, Taken};
+use crate::lifecycle::parting::Parting;
+use crate::lifecycle::table::{Dropped, Later, Table, Taken};
 use crate::op::{MultiOp, Op};
 use crate::pool::{Group, GroupConfig, GroupId, GroupState};
 use crate::stats::Stats;
@@ -52,6 +53,7 @@ impl Shared {
             batch: Batch::new(),
             later: Later::default(),
             stats: Stats::default(),
+            system: system.clone(),
             closed: false,
         };
         let (core, partings, parting) = (RefCell::new(core), RefCell::default(), Cell::new(false));
@@ -85,12 +87,21 @@ impl Shared {
     }
 
     /// As [`Self::take`], for an operation of forgotten type.
-    pub(crate) fn take_detached(&self, token: Token, cx: &mut Context<'_>) -> Taken<(Completion, Parting)> {
+    pub(crate) fn take_detached(
+        &self,
+        token: Token,
+        cx: &mut Context<'_>,
+    ) -> Taken<(Completion, Option<Parting>)> {
         self.take_or_register(token, cx, |core, waker| {
             let taken = core.table.take_detached(token, waker);
             core.stats.delivered += u64::from(matches!(taken, Taken::Ready(_)));
             taken
         })
+    }
+
+    /// The result of an operation that stays in the table, until its memory is back or for as long as it likes.
+    pub(crate) fn look(&self, token: Token, cx: &mut Context<'_>) -> Taken<Completion> {
+        self.take_or_register(token, cx, |core, waker| core.table.look(token, waker))
     }
 
     /// Takes the next item of a multishot, or what is left of it after the last.
@@ -137,8 +148,18 @@ impl Shared {
     }
 
     pub(crate) fn drop_future(&self, token: Token) {
+        self.core.borrow_mut().stats.orphaned += 1;
+        self.leave(token);
+    }
+
+    /// As [`Self::drop_future`], after the result was looked at: it has reached the one who waited.
+    pub(crate) fn drop_told(&self, token: Token) {
+        self.core.borrow_mut().stats.delivered += 1;
+        self.leave(token);
+    }
+
+    fn leave(&self, token: Token) {
         let mut core = self.core.borrow_mut();
-        core.stats.orphaned += 1;
         let (dropped, waker) = core.table.drop_future(token);
         if matches!(dropped, Dropped::Cancel) {
             core.cancel(token);

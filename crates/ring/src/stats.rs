@@ -9,7 +9,7 @@ pub struct Stats {
     pub submitted: u64,
     /// Operations whose last result reached the one who waited.
     pub delivered: u64,
-    /// Operations whose future was dropped first; their result is given back by rule.
+    /// Operations whose future was dropped before the result; what they produce is given back by rule.
     pub orphaned: u64,
     /// Operations without a last completion: with the kernel, or waiting for room in its queue.
     pub in_flight: u64,
@@ -28,6 +28,16 @@ pub struct Stats {
     pub cq_overflows: u64,
     /// Operations that had to wait in user space because the submission queue was full.
     pub backlogged: u64,
+    /// Zero-copy sends that the kernel accepted as such: a notification follows the result.
+    pub zero_copy_sent: u64,
+    /// Of these, the ones of which the kernel reported that it copied all the same, as it always does on loopback.
+    pub zero_copy_copied: u64,
+    /// Zero-copy sends whose result has come, failed ones included, and whose memory is not back.
+    pub zero_copy_lent: u64,
+    /// Time from the result to the notification, in microseconds: the sum over all zero-copy sends that are over.
+    pub zero_copy_lent_us: u64,
+    /// The longest such time. One of more than 71 minutes counts for less.
+    pub zero_copy_lent_us_max: u64,
     /// Kernel-picked buffers that are with the program now.
     pub leased: u64,
 }

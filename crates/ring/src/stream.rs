@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::completion::Done;
-use crate::lifecycle::table::{Parting, Taken};
+use crate::lifecycle::parting::Parting;
+use crate::lifecycle::table::Taken;
 use crate::op::MultiOp;
 use crate::shared::Shared;
 use crate::token::Token;

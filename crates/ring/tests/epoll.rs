@@ -9,6 +9,8 @@ mod groups;
 mod kernel;
 #[path = "cases/waking.rs"]
 mod waking;
+#[path = "cases/zero_copy.rs"]
+mod zero_copy;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -16,6 +18,9 @@ use std::os::unix::net::UnixStream;
 use coronet_ring::{Driver, Preference};
 use support::kernel::wait;
 use support::ops;
+
+/// Which of the two these are.
+const IS_URING: bool = false;
 
 /// A driver on epoll, or `None` and a line that says why.
 fn ring(name: &str, entries: u32) -> Option<Driver> {

@@ -8,7 +8,7 @@ mod support;
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-use coronet_ring::{OpFuture, OpStream};
+use coronet_ring::{EarlyOp, OpStream};
 use support::poll;
 use support::script::{Cancels, MORE, NOTIFICATION};
 use support::watched::{Many, One, Watch, World};
@@ -24,12 +24,22 @@ enum Event {
     Early,
     Last,
     Poll,
+    /// Asks for the result, and stays.
+    Look,
     Drop,
     Cancel,
 }
 
-const EVENTS: [Event; 7] =
-    [Event::HandOver, Event::Item, Event::Early, Event::Last, Event::Poll, Event::Drop, Event::Cancel];
+const EVENTS: [Event; 8] = [
+    Event::HandOver,
+    Event::Item,
+    Event::Early,
+    Event::Last,
+    Event::Poll,
+    Event::Look,
+    Event::Drop,
+    Event::Cancel,
+];
 
 /// Who owns the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +99,7 @@ impl Model {
             Event::Item => self.multishot && in_kernel,
             Event::Early => !self.multishot && in_kernel && self.early.is_none(),
             Event::Last => in_kernel,
+            Event::Look => !self.multishot && self.has_future,
             Event::Poll | Event::Drop | Event::Cancel => self.has_future,
         }
     }
@@ -145,7 +156,7 @@ impl Model {
 }
 
 enum Waits {
-    One(OpFuture<One>),
+    One(EarlyOp<One>),
     Many(OpStream<Many<{ usize::MAX }>>),
 }
 
@@ -163,7 +174,7 @@ impl Run {
         let waits = if multishot {
             Waits::Many(world.handle().submit_multi(world.many(NUMBER)))
         } else {
-            Waits::One(world.handle().submit(world.one(NUMBER)))
+            Waits::One(world.handle().submit(world.one(NUMBER)).early())
         };
         Self { world, model: Model::new(multishot, cancels_win), waits: Some(waits), payload: None }
     }
@@ -222,6 +233,17 @@ impl Run {
         }
     }
 
+    /// Looks; what is shown may be shown again, and disposed of later.
+    fn look(&mut self) {
+        let expected = self.model.early.or(self.model.waiting.front().copied());
+        let Some(Waits::One(future)) = &mut self.waits else { panic!("the model has a future") };
+        match (future.poll_result(&mut Context::from_waker(Waker::noop())), expected) {
+            (Poll::Pending, None) => {}
+            (Poll::Ready(done), Some(expected)) => assert_eq!(done.result, expected),
+            (shown, expected) => panic!("{shown:?}, not {expected:?}"),
+        }
+    }
+
     fn apply(&mut self, event: Event) {
         match event {
             Event::HandOver => {
@@ -231,6 +253,7 @@ impl Run {
             }
             Event::Item | Event::Early | Event::Last => self.completion(event),
             Event::Poll => self.poll(),
+            Event::Look => self.look(),
             Event::Drop => {
                 self.waits = None;
                 self.model.drop_future();

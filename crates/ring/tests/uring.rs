@@ -9,6 +9,8 @@ mod groups;
 mod kernel;
 #[path = "cases/waking.rs"]
 mod waking;
+#[path = "cases/zero_copy.rs"]
+mod zero_copy;
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -19,6 +21,9 @@ use std::time::{Duration, Instant};
 use coronet_ring::{Driver, Nop, Preference, SharedFd};
 use support::kernel::{can, patience, skip, wait};
 use support::{ops, poll};
+
+/// Which of the two these are.
+const IS_URING: bool = true;
 
 /// A driver on io_uring, or `None` and a line that says why.
 fn ring(name: &str, entries: u32) -> Option<Driver> {

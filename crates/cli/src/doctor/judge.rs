@@ -27,7 +27,7 @@ pub(crate) struct Finding {
 }
 
 /// What each capability is, which kernel brings it, and what happens without.
-const CAPABILITIES: [(&str, &str, &str); 11] = [
+const CAPABILITIES: [(&str, &str, &str); 12] = [
     (
         "waits_nonblocking",
         "5.11",
@@ -38,7 +38,8 @@ const CAPABILITIES: [(&str, &str, &str); 11] = [
     ("buffer_groups", "5.19", "each stream receives into a buffer of its own: more memory per connection"),
     ("accept_multi", "5.19", "one accept per connection"),
     ("recv_multi", "6.0", "one receive per message, into a buffer of the stream's own"),
-    ("send_zc", "6.0", "sends copy, as they do on loopback anyway"),
+    ("send_zc", "6.0", "all sends copy, as they do on loopback anyway"),
+    ("send_zc_report", "6.2", "only `send_zc` lends to the network; no other write tries it by itself"),
     ("bundles", "6.10", "a stream on buffers of 16 KiB gets one completion for each"),
     ("incremental", "6.12", "64 receive buffers of 16 KiB in place of 8 that are shared by many messages"),
     ("min_wait", "6.12", "the ring wakes at the first completion"),

@@ -34,7 +34,7 @@ mod tests {
     use crate::doctor::facts::{Cause, Chosen, Facts, Refused};
     use crate::doctor::judge::judge;
 
-    const NEW: [&str; 11] = [
+    const NEW: [&str; 12] = [
         "waits_nonblocking",
         "poll_multi",
         "msg_ring",
@@ -42,6 +42,7 @@ mod tests {
         "accept_multi",
         "recv_multi",
         "send_zc",
+        "send_zc_report",
         "bundles",
         "incremental",
         "min_wait",

@@ -20,6 +20,7 @@ use io_uring::{IoUring, opcode};
 use crate::backend::mask::Mask;
 use crate::backend::quirks;
 use crate::backend::refusal::{Refusal, Stage};
+use crate::backend::uring::encode::REPORT_USAGE;
 use crate::backend::uring::setup::{self, Setup};
 use crate::pool::GroupMemory;
 
@@ -41,6 +42,8 @@ pub struct Capabilities {
     pub msg_ring: bool,
     /// Zero-copy send (6.0).
     pub send_zc: bool,
+    /// The kernel reports whether a zero-copy send was copied all the same (6.2).
+    pub send_zc_report: bool,
     /// One receive that fills several buffers (6.10).
     pub bundles: bool,
     /// One buffer that serves several receives (6.12).
@@ -55,9 +58,11 @@ static PROBED: OnceLock<Capabilities> = OnceLock::new();
 static LISTENERS: AtomicU32 = AtomicU32::new(0);
 
 impl Capabilities {
-    /// Runs operations on a scratch ring; what cannot be tried without a network (zero-copy send), or is a
-    /// property of the ring (bundles, `min_wait`), is asked for. What `CORONET_MASK` names is left out.
-    /// The answer is kept for the process.
+    /// Runs operations on a scratch ring; what is a
+    /// property of the ring (bundles, `min_wait`), is asked for. Zero-copy send is tried on a socket that refuses
+    /// it, in a way that shows whether the kernel knows it.
+    ///
+    /// What `CORONET_MASK` names is left out. The answer is kept for the process.
     ///
     /// # Errors
     /// If no ring can be had, or a ring on which even a nop fails: a [`Refusal`](crate::backend::Refusal).
@@ -103,6 +108,8 @@ impl Scratch {
         }
         let mut supported = io_uring::Probe::new();
         let probed = self.ring.submitter().register_probe(&mut supported).is_ok();
+        let send_zc =
+            probed && supported.is_supported(opcode::SendZc::CODE) && self.knows_send_zc(0).unwrap_or(false);
         let bundles = self.ring.params().is_feature_recvsend_bundle();
         let min_wait = self.ring.params().is_feature_min_timeout();
         let ring_fd = Fd(self.ring.as_raw_fd());
@@ -118,7 +125,8 @@ impl Scratch {
             recv_multi: self.recv_multi_works().unwrap_or(false),
             // The message itself arrives as a completion, too; either is good news.
             msg_ring: self.first_result(opcode::MsgRingData::new(ring_fd, 0, 0, None).build())? >= 0,
-            send_zc: probed && supported.is_supported(opcode::SendZc::CODE),
+            send_zc,
+            send_zc_report: send_zc && self.knows_send_zc(REPORT_USAGE).unwrap_or(false),
             bundles: bundles && buffer_groups,
             incremental: self.group_works(INCREMENTAL).is_some_and(|memory| {
                 self.close_group(memory);
@@ -197,6 +205,15 @@ impl Scratch {
         self.wait_for(poll)?;
         self.ring.submitter().unregister_files()?;
         Ok(emptied.is_ok() && ended)
+    }
+
+    /// A Unix socket cannot do it, and its answer tells whether the kernel could: `EINVAL` is for flags that it
+    /// does not know, and `EACCES` or `EPERM` for what a sandbox forbids. A kernel of 6.0 sends, and copies.
+    fn knows_send_zc(&mut self, flags: u16) -> io::Result<bool> {
+        let (ours, _theirs) = UnixStream::pair()?;
+        let send = opcode::SendZc::new(Fd(ours.as_raw_fd()), b"x".as_ptr(), 1).zc_flags(flags);
+        let sent = self.first_result(send.build())?;
+        Ok(sent == 1 || sent == -libc::EOPNOTSUPP)
     }
 
     fn group_works(&mut self, flags: u16) -> Option<GroupMemory> {

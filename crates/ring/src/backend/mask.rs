@@ -22,7 +22,7 @@ struct Feature {
     field: Option<fn(&mut Capabilities) -> &mut bool>,
 }
 
-const FEATURES: [Feature; 14] = [
+const FEATURES: [Feature; 15] = [
     Feature { name: "waits_nonblocking", since: (5, 11), field: Some(|can| &mut can.waits_nonblocking) },
     Feature { name: "poll_multi", since: (5, 13), field: Some(|can| &mut can.poll_multi) },
     Feature { name: "msg_ring", since: (5, 18), field: Some(|can| &mut can.msg_ring) },
@@ -32,6 +32,7 @@ const FEATURES: [Feature; 14] = [
     Feature { name: "recv_multi", since: (6, 0), field: Some(|can| &mut can.recv_multi) },
     Feature { name: "send_zc", since: (6, 0), field: Some(|can| &mut can.send_zc) },
     Feature { name: "defer_taskrun", since: (6, 1), field: None },
+    Feature { name: "send_zc_report", since: (6, 2), field: Some(|can| &mut can.send_zc_report) },
     Feature { name: "no_sqarray", since: (6, 6), field: None },
     Feature { name: "bundles", since: (6, 10), field: Some(|can| &mut can.bundles) },
     Feature { name: "incremental", since: (6, 12), field: Some(|can| &mut can.incremental) },
@@ -104,6 +105,7 @@ impl Mask {
         }
         capabilities.incremental &= capabilities.buffer_groups;
         capabilities.recv_multi &= capabilities.poll_multi;
+        capabilities.send_zc_report &= capabilities.send_zc;
         capabilities.bundles &= capabilities.buffer_groups && capabilities.recv_multi;
     }
 }
@@ -151,6 +153,7 @@ mod tests {
             recv_multi: true,
             msg_ring: true,
             send_zc: true,
+            send_zc_report: true,
             bundles: true,
             incremental: true,
             min_wait: true,
@@ -170,6 +173,7 @@ mod tests {
         assert_eq!(under("bundles, msg_ring"), Capabilities { bundles: false, msg_ring: false, ..all() });
         let without = Capabilities { buffer_groups: false, incremental: false, bundles: false, ..all() };
         assert_eq!(under("buffer_groups"), without);
+        assert_eq!(under("send_zc"), Capabilities { send_zc: false, send_zc_report: false, ..all() });
         assert_eq!(under("defer_taskrun"), all(), "a flag of the set-up");
     }
 
@@ -191,9 +195,9 @@ mod tests {
     #[test]
     fn each_capability_has_a_name_and_says_whether_it_is_there() {
         let of_6_1: Vec<_> = under("6.1").each().filter(|one| !one.there).map(|one| one.name).collect();
-        assert_eq!(of_6_1, ["bundles", "incremental", "min_wait", "file_table"]);
+        assert_eq!(of_6_1, ["send_zc_report", "bundles", "incremental", "min_wait", "file_table"]);
         assert!(all().each().all(|one| one.there), "every field has a name");
-        assert_eq!(all().each().count(), 11);
+        assert_eq!(all().each().count(), 12);
     }
 
     #[test]

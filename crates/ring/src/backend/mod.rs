@@ -6,6 +6,8 @@
 //! 4. A count never exceeds the span it was given.
 //! 5. `park` returns at the deadline, on unpark, or with a completion.
 //! 6. `submit` never reports a completion itself; `park` does.
+//! 7. The completion of a one-shot says `MORE` for a zero-copy send only, once; after it the descriptor is not used,
+//!    and the memory is only read.
 
 pub(crate) mod select;
 mod capability;

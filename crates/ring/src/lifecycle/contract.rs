@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "calls an operation through a type-erased address")]
 
 use crate::completion::{Completion, Done, GroupId};
+use crate::fd::SharedFd;
 use crate::lifecycle::cell::Cell;
 use crate::op::{MultiOp, OnDrop, Op};
 use crate::request::Request;
@@ -13,6 +14,7 @@ pub(crate) struct Contract {
     dispose_item: unsafe fn(Cell, Completion, Option<GroupId>),
     dispose_last: unsafe fn(Cell, Completion, Option<GroupId>),
     release: unsafe fn(Cell),
+    give_up_descriptor: unsafe fn(Cell) -> Option<SharedFd>,
     pub(crate) on_drop: OnDrop,
     pub(crate) is_multishot: bool,
     pub(crate) items_max: usize,
@@ -49,6 +51,7 @@ impl Contract {
                 dispose_item: |_, _, _| {},
                 dispose_last: finish_and_drop::<O>,
                 release: release::<O>,
+                give_up_descriptor: give_up_descriptor::<O>,
                 on_drop: O::ON_DROP,
                 is_multishot: false,
                 items_max: usize::MAX,
@@ -63,6 +66,7 @@ impl Contract {
                 dispose_item: drop_item::<O>,
                 dispose_last: drop_item_and_release::<O>,
                 release: release::<O>,
+                give_up_descriptor: |_| None,
                 on_drop: OnDrop::Cancel,
                 is_multishot: true,
                 items_max: O::ITEMS_MAX,
@@ -100,6 +104,16 @@ impl Contract {
     pub(crate) unsafe fn dispose_last(&self, cell: Cell, done: Completion, group: Option<GroupId>) {
         // SAFETY: [cell-typed] [loan-pinned] passed on from the caller.
         unsafe { (self.dispose_last)(cell, done, group) }
+    }
+
+    /// Takes the descriptor out of an operation whose result is known, and whose memory is not back.
+    ///
+    /// # Safety
+    /// - `cell` holds the operation of this contract, and nobody takes it meanwhile. [cell-typed]
+    /// - The kernel only reads what it lent. [loan-pinned]
+    pub(crate) unsafe fn give_up_descriptor(&self, cell: Cell) -> Option<SharedFd> {
+        // SAFETY: [cell-typed] [loan-pinned] passed on from the caller.
+        unsafe { (self.give_up_descriptor)(cell) }
     }
 
     /// Drops an operation that owns no result. The cell is free afterwards.
@@ -146,6 +160,15 @@ unsafe fn drop_item_and_release<O: MultiOp>(cell: Cell, done: Completion, group:
     // SAFETY: [cell-typed] [loan-pinned] the caller of `dispose_last` vouches for both.
     let op = unsafe { cell.take::<O>() };
     drop(op.item(Done::new(done, group)));
+}
+
+unsafe fn give_up_descriptor<O: Op>(cell: Cell) -> Option<SharedFd> {
+    // SAFETY: [cell-typed] as for `request_of`.
+    let op = unsafe { cell.address::<O>() };
+    // SAFETY: [loan-pinned] an early result comes of requests whose memory is only read, so a shared borrow meets
+    // no writer; the table is busy, so nobody takes the operation meanwhile.
+    let op = unsafe { &*op };
+    op.give_up_descriptor()
 }
 
 unsafe fn release<O>(cell: Cell) {

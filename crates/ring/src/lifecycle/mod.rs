@@ -16,6 +16,7 @@
 
 pub(crate) mod cell;
 pub(crate) mod contract;
+pub(crate) mod parting;
 mod slots;
 pub(crate) mod results;
 pub(crate) mod state;

@@ -27,6 +27,12 @@ impl Results {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
+    /// The oldest, which stays.
+    #[inline]
+    pub(crate) fn oldest(&mut self) -> Option<&mut Completion> {
+        self.first.as_mut()
+    }
+
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Completion> {
         let oldest = self.first.take()?;

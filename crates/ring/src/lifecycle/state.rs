@@ -12,7 +12,7 @@ pub(crate) enum State {
     Unattended,
     /// With the kernel.
     InFlight,
-    /// The result is known, the memory is not back (zero-copy send).
+    /// The result is known and may be taken; the memory is not back (zero-copy send).
     Settling,
     /// Over; somebody is going to take the result.
     Ready,
@@ -41,6 +41,8 @@ pub(crate) enum Event {
     Last,
     /// The one who waits takes the next result.
     Taken,
+    /// The one who waits for the memory as well asks for the result.
+    Looked,
     /// The future is gone, and the operation is to end.
     Dropped,
     /// The future is gone, and the operation is to run to its end.
@@ -55,10 +57,16 @@ pub(crate) enum Action {
     Nothing,
     /// Keep the completion for the one who waits, and wake them.
     DeliverAndWake,
-    /// Keep the completion; it becomes a result when the memory is back.
+    /// Keep the result, whose memory is not back; wake the one who waits for it.
+    KeepAndWake,
+    /// Keep the result, whose memory is not back; nobody waits.
     Keep,
-    /// The kept result is ready: wake the one who waits.
+    /// The memory is back, and the result was kept: wake the one who waits.
     Wake,
+    /// Hand out the kept result; the memory is not back, and nobody waits for it.
+    TellAndLeave,
+    /// Show the result, and keep it.
+    Tell,
     /// Hand out the oldest item.
     PopItem,
     /// Move result and operation out, to the one who waits; the slot is vacant.
@@ -87,6 +95,7 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             // The driver refuses it: shut down before the kernel could take it.
             E::Last => (Some(S::Ready), A::DeliverAndWake),
             E::Taken => impossible(state, event),
+            E::Looked => impossible(state, event),
             E::Dropped => (None, A::ReleaseUnsent),
             E::Left => (Some(S::Unattended), A::Nothing),
         },
@@ -97,15 +106,17 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             // The driver refuses it, as above.
             E::Last => (None, A::DisposeAndRelease),
             E::Taken => impossible(state, event),
+            E::Looked => impossible(state, event),
             E::Dropped => impossible(state, event),
             E::Left => impossible(state, event),
         },
         S::InFlight => match event {
             E::Accepted => impossible(state, event),
             E::Item => (Some(S::InFlight), A::DeliverAndWake),
-            E::EarlyResult => (Some(S::Settling), A::Keep),
+            E::EarlyResult => (Some(S::Settling), A::KeepAndWake),
             E::Last => (Some(S::Ready), A::DeliverAndWake),
             E::Taken => (Some(S::InFlight), A::PopItem),
+            E::Looked => impossible(state, event),
             E::Dropped => (Some(S::Orphaned), A::RequestCancel),
             E::Left => (Some(S::Orphaned), A::Nothing),
         },
@@ -114,7 +125,8 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             E::Item => impossible(state, event),
             E::EarlyResult => impossible(state, event),
             E::Last => (Some(S::Ready), A::Wake),
-            E::Taken => impossible(state, event),
+            E::Taken => (Some(S::Orphaned), A::TellAndLeave),
+            E::Looked => (Some(S::Settling), A::Tell),
             E::Dropped => (Some(S::Orphaned), A::Nothing),
             E::Left => (Some(S::Orphaned), A::Nothing),
         },
@@ -124,6 +136,7 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             E::EarlyResult => impossible(state, event),
             E::Last => impossible(state, event),
             E::Taken => (None, A::ReleaseToCaller),
+            E::Looked => (Some(S::Ready), A::Tell),
             E::Dropped => (None, A::DisposeAndRelease),
             E::Left => (None, A::DisposeAndRelease),
         },
@@ -133,6 +146,7 @@ pub(crate) fn step(state: State, event: Event) -> (Option<State>, Action) {
             E::EarlyResult => (Some(S::Orphaned), A::Keep),
             E::Last => (None, A::DisposeAndRelease),
             E::Taken => impossible(state, event),
+            E::Looked => impossible(state, event),
             E::Dropped => impossible(state, event),
             E::Left => impossible(state, event),
         },
@@ -151,12 +165,13 @@ mod tests {
 
     const STATES: [State; 6] =
         [State::Queued, State::Unattended, State::InFlight, State::Settling, State::Ready, State::Orphaned];
-    const EVENTS: [Event; 7] = [
+    const EVENTS: [Event; 8] = [
         Event::Accepted,
         Event::Item,
         Event::EarlyResult,
         Event::Last,
         Event::Taken,
+        Event::Looked,
         Event::Dropped,
         Event::Left,
     ];
@@ -187,7 +202,7 @@ mod tests {
     /// Walks all interleavings that the kernel and the program can produce, up to six events.
     #[test]
     fn memory_is_given_back_exactly_once_and_never_while_lent() {
-        fn walk(state: State, multishot: bool, depth: u32, dropped: bool, walks: &mut u32) {
+        fn walk(state: State, multishot: bool, depth: u32, dropped: bool, told: bool, walks: &mut u32) {
             *walks += 1;
             if depth == 0 {
                 return;
@@ -196,12 +211,17 @@ mod tests {
                 let kernel_may = match event {
                     Event::Accepted => matches!(state, State::Queued | State::Unattended),
                     Event::Item => multishot && matches!(state, State::InFlight | State::Orphaned),
-                    Event::EarlyResult => !multishot && matches!(state, State::InFlight | State::Orphaned),
+                    // Once: an orphan that was told its result has had it.
+                    Event::EarlyResult => {
+                        !multishot && !told && matches!(state, State::InFlight | State::Orphaned)
+                    }
                     // Also the refusal of what the kernel never had.
                     Event::Last => state != State::Ready,
                     Event::Taken => {
-                        !dropped && (state == State::Ready || (multishot && state == State::InFlight))
+                        let has_result = matches!(state, State::Ready | State::Settling);
+                        !dropped && (has_result || (multishot && state == State::InFlight))
                     }
+                    Event::Looked => !dropped && matches!(state, State::Ready | State::Settling),
                     Event::Dropped | Event::Left => !dropped,
                 };
                 if !kernel_may {
@@ -222,14 +242,17 @@ mod tests {
                     );
                 }
                 if let Some(next) = next {
-                    let gone = matches!(event, Event::Dropped | Event::Left);
-                    walk(next, multishot, depth - 1, dropped || gone, walks);
+                    // Who takes the result of an operation whose memory is not back is gone with it.
+                    let leaves =
+                        matches!(event, Event::Dropped | Event::Left) || action == Action::TellAndLeave;
+                    let told = told || event == Event::EarlyResult;
+                    walk(next, multishot, depth - 1, dropped || leaves, told, walks);
                 }
             }
         }
         let mut walks = 0;
-        walk(State::Queued, false, 6, false, &mut walks);
-        walk(State::Queued, true, 6, false, &mut walks);
+        walk(State::Queued, false, 6, false, false, &mut walks);
+        walk(State::Queued, true, 6, false, false, &mut walks);
         assert!(walks > 100, "only {walks} interleavings");
     }
 }

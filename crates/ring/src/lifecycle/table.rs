@@ -11,8 +11,8 @@ use std::task::Waker;
 use crate::completion::{Completion, Done};
 use crate::lifecycle::cell::Cell;
 use crate::lifecycle::contract::{Contract, Lent};
+use crate::lifecycle::parting::{Farewell, Parting};
 use crate::lifecycle::prefetch::prefetch;
-use crate::lifecycle::results::Results;
 use crate::lifecycle::slots::{Picks, Slot, SlotKey, Slots};
 use crate::lifecycle::state::{Action, Event, State, step};
 #[cfg(feature = "mutants")]
@@ -30,85 +30,6 @@ pub(crate) struct Table {
     pub(crate) driver: u32,
     /// Operations that the kernel has.
     pub(crate) lent: usize,
-}
-
-/// An operation that leaves the table, to be dropped when the table is free.
-#[must_use]
-pub(crate) struct Parting {
-    contract: &'static Contract,
-    cell: Cell,
-    token: Token,
-    group: Option<GroupId>,
-    farewell: Farewell,
-}
-
-enum Farewell {
-    /// The kernel never saw it.
-    Unsent,
-    /// Its kept results, the last one behind the others.
-    Over(Results),
-    /// One item of a multishot that goes on.
-    Item(Completion),
-}
-
-#[cfg(feature = "mutants")]
-impl Farewell {
-    /// Without the results that a fault loses.
-    fn mutilated(self, is_multishot: bool) -> Self {
-        let is_lost = |done: &Completion| match done.buffer() {
-            Some(_) => mutants::is("buffer-lost"),
-            None => mutants::is("descriptor-leaked") && done.result >= 0,
-        };
-        match self {
-            Self::Item(done) if is_lost(&done) => Self::Item(Completion::failed(libc::ECANCELED)),
-            Self::Over(mut results) if is_multishot => {
-                let mut kept = Results::default();
-                while let Some(done) = results.pop() {
-                    kept.push(if is_lost(&done) { Completion::failed(libc::ECANCELED) } else { done });
-                }
-                Self::Over(kept)
-            }
-            Self::Over(_) | Self::Item(_) | Self::Unsent => self,
-        }
-    }
-}
-
-impl Parting {
-    /// Drops what has to be dropped; the slot, if it is free now. Call it with the table free.
-    pub(crate) fn run(self) -> Option<SlotKey> {
-        let Self { contract, cell, token, group, farewell } = self;
-        #[cfg(feature = "mutants")]
-        let farewell = farewell.mutilated(contract.is_multishot);
-        match farewell {
-            Farewell::Unsent => {
-                // SAFETY: [cell-typed] the slot paired contract and cell, and is vacant; [loan-pinned] never lent.
-                unsafe { contract.release(cell) };
-                Some(SlotKey::of(token))
-            }
-            Farewell::Over(mut results) => {
-                let mut last = results.pop();
-                while let Some(done) = last {
-                    last = results.pop();
-                    if last.is_some() && contract.is_multishot {
-                        // SAFETY: [cell-typed] the slot paired contract and cell, and is vacant.
-                        unsafe { contract.dispose_item(cell, done, group) };
-                    } else if last.is_none() {
-                        // SAFETY: [cell-typed] as above, taken once; [loan-pinned] the last completion has come.
-                        unsafe { contract.dispose_last(cell, done, group) };
-                        return Some(SlotKey::of(token));
-                    }
-                }
-                // SAFETY: [cell-typed] as above; [loan-pinned] a multishot whose results were all taken.
-                unsafe { contract.release(cell) };
-                Some(SlotKey::of(token))
-            }
-            Farewell::Item(done) => {
-                // SAFETY: [cell-typed] the operation stands until the partings of its batch have run, in order.
-                unsafe { contract.dispose_item(cell, done, group) };
-                None
-            }
-        }
-    }
 }
 
 /// What completions lead to, once the table is free: filled by [`Table::complete`].
@@ -147,6 +68,10 @@ pub(crate) enum Applied {
     Pause,
     /// Its operation is long gone.
     Stale,
+    /// The result of an operation that goes on lending its memory.
+    Early,
+    /// That memory is back. What the result says of it.
+    Back(Completion),
 }
 
 /// What one who waits gets.
@@ -262,9 +187,17 @@ impl Table {
                     applied = Applied::Pause;
                 }
             }
-            Action::Keep => slot.results.push(done),
-            // The result was kept; this completion only says that the memory is back.
-            Action::Wake => later.wakes.extend(slot.waker.take()),
+            Action::KeepAndWake | Action::Keep => {
+                later.wakes.extend(slot.waker.take());
+                slot.results.push(done);
+                slot.state = next.expect("the memory is not back");
+                self.keep(token, later);
+                return Applied::Early;
+            }
+            Action::Wake => {
+                later.wakes.extend(slot.waker.take());
+                applied = settle(slot, done);
+            }
             Action::DisposeItem => {
                 let group = group_id(slot, self.driver);
                 let farewell = Farewell::Item(done);
@@ -280,6 +213,8 @@ impl Table {
                 // A kept early result is the result, as for one who waits; what is behind it owns nothing.
                 if slot.contract.is_multishot || slot.results.len() == 0 {
                     slot.results.push(done);
+                } else {
+                    applied = settle(slot, done);
                 }
                 later.partings.push(self.part(token));
                 return applied;
@@ -288,10 +223,37 @@ impl Table {
             | Action::PopItem
             | Action::ReleaseToCaller
             | Action::ReleaseUnsent
+            | Action::TellAndLeave
+            | Action::Tell
             | Action::RequestCancel => unreachable!("{action:?} answers no completion"),
         }
         slot.state = next.expect("the slot stays");
         applied
+    }
+
+    /// An operation goes on lending its memory, and no descriptor.
+    #[cold]
+    fn keep(&mut self, token: Token, later: &mut Later) {
+        let slot = self.slots.get_mut(token).expect("[token-unique] found just now");
+        #[cfg(feature = "mutants")]
+        if mutants::is("zero-copy-early") {
+            mutants::free(self.driver, token);
+        }
+        // SAFETY: [cell-typed] the slot paired contract and cell; [loan-pinned] the backend vouches that an early
+        // result is one of memory that is only read, and the table is borrowed until this returns.
+        let fd = unsafe { slot.contract.give_up_descriptor(slot.cell) };
+        if let Some(fd) = fd {
+            let (contract, cell) = (slot.contract, slot.cell);
+            let farewell = Farewell::Descriptor(fd);
+            later.partings.push(Parting { contract, cell, token, group: None, farewell });
+        }
+    }
+
+    /// Notes when the early result of an operation came, in microseconds that wrap.
+    #[cold]
+    pub(crate) fn stamp(&mut self, token: Token, micros: u32) {
+        let slot = self.slots.get_mut(token).expect("[token-unique] found just now");
+        slot.results.oldest().expect("its result was kept").offset = micros;
     }
 
     /// Hands out operation and result, once. The caller files its waker if asked to.
@@ -309,17 +271,37 @@ impl Table {
         Taken::Ready(Over { cell, done, token, op: PhantomData })
     }
 
-    /// Takes the result of an operation whose type is forgotten; the operation itself parts.
-    pub(crate) fn take_detached(&mut self, token: Token, waker: &Waker) -> Taken<(Completion, Parting)> {
+    /// Takes the result of an operation whose type is forgotten; the operation itself parts, now or when its
+    /// memory is back.
+    pub(crate) fn take_detached(
+        &mut self,
+        token: Token,
+        waker: &Waker,
+    ) -> Taken<(Completion, Option<Parting>)> {
         let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
-        if slot.state != State::Ready {
+        if !has_result(slot) {
             return pending(slot, waker);
         }
         let (next, action) = step(slot.state, Event::Taken);
-        debug_assert!(next.is_none() && action == Action::ReleaseToCaller);
-        let done = slot.results.pop().expect("ready means a result");
-        slot.results.push(done);
-        Taken::Ready((done, self.part(token)))
+        let done = *slot.results.oldest().expect("it was kept");
+        let Some(next) = next else {
+            debug_assert_eq!(action, Action::ReleaseToCaller);
+            return Taken::Ready((done, Some(self.part(token))));
+        };
+        debug_assert_eq!(action, Action::TellAndLeave);
+        slot.state = next;
+        Taken::Ready((done, None))
+    }
+
+    /// Shows the result of an operation, whose memory may not be back.
+    pub(crate) fn look(&mut self, token: Token, waker: &Waker) -> Taken<Completion> {
+        let slot = self.slots.get_mut(token).expect("[token-unique] the future holds the slot");
+        if !has_result(slot) {
+            return pending(slot, waker);
+        }
+        let (next, action) = step(slot.state, Event::Looked);
+        debug_assert!(next == Some(slot.state) && action == Action::Tell);
+        Taken::Ready(*slot.results.oldest().expect("it was kept"))
     }
 
     /// Hands out the next completion of a multishot; an error once it is over, and the slot is retired.
@@ -388,8 +370,11 @@ impl Table {
                 Dropped::Kept
             }
             Action::DeliverAndWake
+            | Action::KeepAndWake
             | Action::Keep
             | Action::Wake
+            | Action::TellAndLeave
+            | Action::Tell
             | Action::PopItem
             | Action::ReleaseToCaller
             | Action::DisposeItem => unreachable!("{action:?} answers no drop"),
@@ -439,6 +424,19 @@ impl Table {
         let group = group_id(slot, self.driver);
         Parting { contract: slot.contract, cell: slot.cell, token, group, farewell }
     }
+}
+
+/// True if an operation with one result has it.
+fn has_result(slot: &Slot) -> bool {
+    matches!(slot.state, State::Ready | State::Settling)
+}
+
+/// Adds to a kept result that its memory is back.
+#[cold]
+fn settle(slot: &mut Slot, notification: Completion) -> Applied {
+    let kept = slot.results.oldest().expect("a result comes before its notification");
+    *kept = kept.settled_by(notification);
+    Applied::Back(*kept)
 }
 
 fn group_id(slot: &Slot, driver: u32) -> Option<GroupId> {

@@ -63,6 +63,12 @@ fn facts(request: &Request<'_>) -> Facts {
             "takes any part, unless `MSG_WAITALL` asks for all",
             "the operation's buffer",
         ),
+        Request::SendZc { .. } => row(
+            "SEND_ZC, with a report of its use if asked for",
+            "as Send: it copies, and no notification follows",
+            "as Send, and reads the bytes again until the notification, which comes late",
+            "the operation's buffer, until the notification",
+        ),
         Request::SendMessage { .. } => row(
             "SENDMSG",
             "`sendmsg` with `MSG_DONTWAIT`, again when writable",
@@ -155,6 +161,7 @@ mod tests {
             Request::RecvMulti { socket: fd, group, bundle: false },
             Request::RecvMulti { socket: fd, group, bundle: true },
             Request::Send { socket: socket.target(), from: from(), flags: 0 },
+            Request::SendZc { socket: socket.target(), from: from(), flags: 0, report: true },
             Request::SendMessage {
                 socket: socket.target(),
                 message: space.gather([b"bytes".as_slice()].into_iter()),

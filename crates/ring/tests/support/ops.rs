@@ -1,6 +1,7 @@
 //! The operations that the tests on a real ring use. Safe code, but for the adoption of
 //! a descriptor that the kernel made.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use coronet_ring::pool::Received;
 use coronet_ring::request::Timespec;
-use coronet_ring::{Done, Group, MessageSpace, MultiOp, Op, Request, SharedFd, Span, SpanMut};
+use coronet_ring::{
+    Completion, Done, Group, MessageSpace, MultiOp, OnDrop, Op, Request, SharedFd, Span, SpanMut,
+};
 
 pub struct Timeout(pub Timespec);
 
@@ -155,6 +158,38 @@ impl Op for Send {
 
     fn finish(self, done: Done<Self>) -> Self::Output {
         done.value()
+    }
+}
+
+/// Sends with the memory lent until the notification; `witness` counts how many live.
+pub struct SendZc {
+    socket: Cell<Option<SharedFd>>,
+    from: Vec<u8>,
+    _witness: Rc<()>,
+}
+
+impl SendZc {
+    pub fn new(socket: SharedFd, from: Vec<u8>, witness: Rc<()>) -> Self {
+        Self { socket: Cell::new(Some(socket)), from, _witness: witness }
+    }
+}
+
+impl Op for SendZc {
+    type Output = (Completion, Vec<u8>);
+
+    const ON_DROP: OnDrop = OnDrop::LetRun;
+
+    fn request(&mut self) -> Request<'_> {
+        let socket = self.socket.get_mut().as_ref().expect("given up with the result").target();
+        Request::SendZc { socket, from: Span::new(&self.from), flags: libc::MSG_WAITALL, report: true }
+    }
+
+    fn give_up_descriptor(&self) -> Option<SharedFd> {
+        self.socket.take()
+    }
+
+    fn finish(self, done: Done<Self>) -> Self::Output {
+        (*done, self.from)
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) const CAPABILITIES: Capabilities = Capabilities {
     recv_multi: true,
     msg_ring: false,
     send_zc: false,
+    send_zc_report: false,
     bundles: false,
     incremental: true,
     min_wait: false,
@@ -76,7 +77,9 @@ pub(super) fn route(request: &Request<'static>) -> Route {
         Request::Connect { socket, .. } => on(socket, Side::Write),
         Request::Recv { socket, .. } => on(socket, Side::Read),
         Request::RecvMulti { socket, .. } => later(socket, Side::Read),
-        Request::Send { socket, .. } | Request::SendMessage { socket, .. } => on(&socket.fd(), Side::Write),
+        Request::Send { socket, .. }
+        | Request::SendZc { socket, .. }
+        | Request::SendMessage { socket, .. } => on(&socket.fd(), Side::Write),
         Request::Timeout { after } => Route::Clock(after.duration()),
         Request::Poll { fd, .. } | Request::PollMulti { fd, .. } => on(fd, Side::Poll),
         Request::Cancel { target } => Route::Cancel(*target),
@@ -132,19 +135,16 @@ pub(super) fn attempt(pending: &mut Pending, groups: &mut [Option<Picker>]) -> A
             receive(*socket, room, *flags, progress)
         }
         Request::RecvMulti { socket, group, .. } => receive_picked(*socket, *group, groups),
-        Request::Send { socket, from, flags } => {
+        Request::Send { socket, from, flags } | Request::SendZc { socket, from, flags, .. } => {
             // SAFETY: [loan-pinned] the operation is not over, so its bytes stand still and are not written.
             let bytes = unsafe { std::slice::from_raw_parts(from.as_ptr(), from.len() as usize) };
-            let rest = |progress: u32| &bytes[progress as usize..];
-            let flags = *flags;
-            transmit(from.len() as usize, flags, progress, |progress| {
-                send(socket.fd(), rest(progress), send_flags(flags))
+            transmit(bytes.len(), *flags, progress, |progress| {
+                send(socket.fd(), &bytes[progress as usize..], send_flags(*flags))
             })
         }
         Request::SendMessage { socket, message, flags } => {
-            let flags = *flags;
-            transmit(message.len(), flags, progress, |progress| {
-                send_message(socket.fd(), message, progress, flags)
+            transmit(message.len(), *flags, progress, |progress| {
+                send_message(socket.fd(), message, progress, *flags)
             })
         }
         Request::Close { fd } => {

@@ -8,6 +8,9 @@ use io_uring::{opcode, types};
 use crate::request::Request;
 use crate::target::TableNumber;
 
+/// `IORING_SEND_ZC_REPORT_USAGE`
+pub(crate) const REPORT_USAGE: u16 = 1 << 3;
+
 /// Fills the entry for `request`.
 ///
 /// `files` is the ring's table of files, if it has one.
@@ -47,6 +50,14 @@ pub(crate) fn encode(request: Request<'static>, files: Option<TableNumber>) -> E
                 None => opcode::Send::new(types::Fd(socket.as_raw_fd()), from.as_ptr(), from.len()),
             };
             send.flags(flags | libc::MSG_NOSIGNAL).build()
+        }
+        Request::SendZc { socket, from, flags, report } => {
+            let send = match files.and_then(|files| socket.place_in(files)) {
+                Some(place) => opcode::SendZc::new(types::Fixed(place), from.as_ptr(), from.len()),
+                None => opcode::SendZc::new(types::Fd(socket.as_raw_fd()), from.as_ptr(), from.len()),
+            };
+            let usage = if report { REPORT_USAGE } else { 0 };
+            send.flags(flags | libc::MSG_NOSIGNAL).zc_flags(usage).build()
         }
         Request::SendMessage { socket, message, flags } => {
             let send = match files.and_then(|files| socket.place_in(files)) {

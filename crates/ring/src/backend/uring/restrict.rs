@@ -10,7 +10,7 @@ use io_uring::register::{Probe, Restriction};
 use io_uring::{IoUring, opcode};
 
 /// What `encode.rs` makes of requests, and what the ring submits for itself.
-const OPERATIONS: [u8; 13] = [
+const OPERATIONS: [u8; 14] = [
     opcode::Nop::CODE,
     opcode::Accept::CODE,
     opcode::Connect::CODE,
@@ -24,6 +24,7 @@ const OPERATIONS: [u8; 13] = [
     opcode::MsgRingData::CODE,
     opcode::Read::CODE,
     opcode::Write::CODE,
+    opcode::SendZc::CODE,
 ];
 
 /// `IOSQE_FIXED_FILE` and `IOSQE_BUFFER_SELECT`
