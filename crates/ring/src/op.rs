@@ -35,8 +35,8 @@ pub trait Op: Sized + 'static {
     /// The driver is busy meanwhile: using a [`Handle`](crate::Handle) from here panics.
     fn request(&mut self) -> Request<'_>;
 
-    /// Gives up the descriptor: the result of a zero-copy send is known, so that the kernel needs none any more,
-    /// and goes on reading the memory. Without this the descriptor would stay open until the notification.
+    /// Gives up the descriptor: a zero-copy send has succeeded, so that the kernel needs none any more, and goes on
+    /// reading the memory. Without this the descriptor would stay open until the notification.
     ///
     /// The driver is busy meanwhile: using a [`Handle`](crate::Handle) from here panics.
     fn give_up_descriptor(&self) -> Option<SharedFd> {

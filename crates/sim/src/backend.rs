@@ -45,6 +45,10 @@ impl SimBackend {
         capabilities.bundles = has();
         capabilities.incremental = capabilities.buffer_groups && has();
         capabilities.msg_ring = true;
+        // As old as what came with them, so that older seeds mean what they meant.
+        capabilities.send_zc = capabilities.recv_multi;
+        capabilities.send_zc_report =
+            capabilities.send_zc && (capabilities.bundles || capabilities.incremental);
         drop(inner);
         let why = "the kernel is simulated".to_owned();
         let report = BackendReport { name: "simulated", why, capabilities };

@@ -31,6 +31,12 @@ pub struct Faults {
     pub lost_cancels: u16,
     /// `accept` finds no free descriptor.
     pub no_descriptors: u16,
+    /// The notification of a zero-copy send comes late, behind those of others.
+    pub late_notifications: u16,
+    /// All zero-copy sends of a connection are copied; a sixteenth of it is the chance that a single one is.
+    pub copied_sends: u16,
+    /// A zero-copy send finds no memory that could be locked (`ENOMEM`).
+    pub no_pinning: u16,
     /// An operation fails for want of memory. Not by default: a user notices.
     pub no_memory: u16,
     /// A connection breaks before it is accepted. Not by default: a user notices.
@@ -54,6 +60,9 @@ impl Default for Faults {
             no_buffers: 32,
             lost_cancels: 256,
             no_descriptors: 16,
+            late_notifications: 640,
+            copied_sends: 384,
+            no_pinning: 64,
             no_memory: 0,
             aborted_connections: 0,
             resets: 0,
@@ -76,6 +85,9 @@ impl Faults {
             no_buffers: 0,
             lost_cancels: 0,
             no_descriptors: 0,
+            late_notifications: 0,
+            copied_sends: 0,
+            no_pinning: 0,
             no_memory: 0,
             aborted_connections: 0,
             resets: 0,
@@ -103,6 +115,10 @@ impl Faults {
             no_buffers: vary(self.no_buffers),
             lost_cancels: vary(self.lost_cancels),
             no_descriptors: vary(self.no_descriptors),
+            // As often as said: they came later, and older seeds are to mean what they meant.
+            late_notifications: self.late_notifications,
+            copied_sends: self.copied_sends,
+            no_pinning: self.no_pinning,
             no_memory: vary(self.no_memory),
             aborted_connections: vary(self.aborted_connections),
             resets: vary(self.resets),

@@ -191,7 +191,7 @@ impl Table {
                 later.wakes.extend(slot.waker.take());
                 slot.results.push(done);
                 slot.state = next.expect("the memory is not back");
-                self.keep(token, later);
+                self.keep(token, done.result, later);
                 return Applied::Early;
             }
             Action::Wake => {
@@ -231,13 +231,16 @@ impl Table {
         applied
     }
 
-    /// An operation goes on lending its memory, and no descriptor.
+    /// An operation goes on lending its memory, and no descriptor: unless it failed, so that the memory is back soon.
     #[cold]
-    fn keep(&mut self, token: Token, later: &mut Later) {
+    fn keep(&mut self, token: Token, result: i32, later: &mut Later) {
         let slot = self.slots.get_mut(token).expect("[token-unique] found just now");
         #[cfg(feature = "mutants")]
         if mutants::is("zero-copy-early") {
             mutants::free(self.driver, token);
+        }
+        if result < 0 {
+            return;
         }
         // SAFETY: [cell-typed] the slot paired contract and cell; [loan-pinned] the backend vouches that an early
         // result is one of memory that is only read, and the table is borrowed until this returns.

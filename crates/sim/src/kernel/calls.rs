@@ -302,7 +302,11 @@ impl Kernel {
                 continue;
             }
             op.target = None;
-            self.finish(id, op, -libc::ECANCELED, 0, None);
+            let (result, flags) = match op.phase {
+                super::ops::Phase::Lent => op.done,
+                _ => (-libc::ECANCELED, 0),
+            };
+            self.finish(id, op, result, flags, None);
         }
         let rings = self.work.rings.iter().filter(|(_, ring)| ring.host == host);
         let bells: Vec<_> = rings.map(|(_, ring)| ring.object).collect();

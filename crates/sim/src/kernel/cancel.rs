@@ -15,6 +15,7 @@ impl Kernel {
     /// |---|---|---|
     /// | not known | `-ENOENT` | - |
     /// | done, its completion on the way | `-ENOENT` or `-EALREADY` | its own result |
+    /// | a zero-copy send that has its result | `-ENOENT` | its notification |
     /// | in the hands of a worker | `-EALREADY` | its own result |
     /// | waiting | 0, or `-EALREADY` if it is about to run | `-ECANCELED`, what it moved so far, or its own result |
     pub(crate) fn cancel(&mut self, ring: RingId, target: Token) -> i32 {
@@ -22,6 +23,8 @@ impl Kernel {
         let Some(id) = known else { return -libc::ENOENT };
         let Some(op) = self.work.ops.get_mut(&id) else { return -libc::ENOENT };
         match op.phase {
+            // Only its memory is not back: nothing is left to end.
+            Phase::Lent => -libc::ENOENT,
             Phase::Done if self.tape.below(2) == 0 => -libc::ENOENT,
             Phase::Done | Phase::Running => -libc::EALREADY,
             Phase::Queued | Phase::Armed => {
@@ -45,12 +48,15 @@ impl Kernel {
     /// Ends a cancelled operation that is not over yet. What it moved so far is its result.
     pub(crate) fn end_cancelled(&mut self, id: OpId) {
         let Some(op) = self.work.ops.remove(&id) else { return };
-        if matches!(op.phase, Phase::Done | Phase::Running) {
+        if matches!(op.phase, Phase::Done | Phase::Lent | Phase::Running) {
             self.work.ops.insert(id, op);
             return;
         }
         let moved = match &op.request {
-            Request::Recv { .. } | Request::Send { .. } | Request::SendMessage { .. } => op.progress,
+            Request::Recv { .. }
+            | Request::Send { .. }
+            | Request::SendZc { .. }
+            | Request::SendMessage { .. } => op.progress,
             Request::Nop
             | Request::Accept { .. }
             | Request::AcceptMulti { .. }
@@ -66,6 +72,9 @@ impl Kernel {
             | Request::Write { .. } => 0,
         };
         let result = if moved > 0 { moved as i32 } else { -libc::ECANCELED };
+        if matches!(op.request, Request::SendZc { .. }) {
+            return self.lend_on(id, op, result);
+        }
         self.finish(id, op, result, 0, None);
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Endpoint {
     pub(crate) nodelay: bool,
     pub(crate) reuse_port: bool,
     pub(crate) user_timeout: Option<Duration>,
+    /// Whether zero-copy sends are copied, once one was tried.
+    pub(crate) copies: Option<bool>,
     /// `SO_LINGER` of zero: closing resets the connection.
     pub(crate) resets_on_close: bool,
 }
@@ -115,6 +117,7 @@ impl Endpoint {
             nodelay: false,
             reuse_port: false,
             user_timeout: None,
+            copies: None,
             resets_on_close: false,
         }
     }

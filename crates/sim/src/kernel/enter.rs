@@ -33,6 +33,7 @@ impl Kernel {
             due: None,
             scheduled: false,
             cancelled: false,
+            lent: Vec::new(),
             done: (0, 0),
         };
         self.work.ops.insert(id, op);
@@ -171,6 +172,7 @@ impl Kernel {
             match event {
                 Event::Attempt(op) => self.attempt(op),
                 Event::Post(op) => self.post_late(op),
+                Event::Notify(op) => self.notify(op),
                 Event::CancelEnds(op) => self.end_cancelled(op),
                 Event::Syn(client) => self.syn(client),
                 Event::SynAck(client) => self.syn_ack(client),

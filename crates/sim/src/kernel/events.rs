@@ -13,6 +13,8 @@ pub(crate) enum Event {
     Attempt(OpId),
     /// Post the result of an operation that is done.
     Post(OpId),
+    /// The network is done with the memory of a zero-copy send.
+    Notify(OpId),
     /// A cancelled operation ends, unless it was done meanwhile.
     CancelEnds(OpId),
     /// A request for a connection arrives.

@@ -7,6 +7,7 @@
 mod calls;
 mod enter;
 mod perform;
+mod zero_copy;
 mod sockets;
 mod transfer;
 mod cancel;

@@ -16,6 +16,8 @@ pub(crate) const BUFFER: u32 = 1;
 pub(crate) const MORE: u32 = 1 << 1;
 /// `IORING_CQE_F_SOCK_NONEMPTY`
 pub(crate) const SOCK_NONEMPTY: u32 = 1 << 2;
+/// `IORING_CQE_F_NOTIF`
+pub(crate) const NOTIFICATION: u32 = 1 << 3;
 /// `IORING_CQE_F_BUF_MORE`
 pub(crate) const BUFFER_MORE: u32 = 1 << 4;
 
@@ -36,6 +38,8 @@ pub(crate) enum Phase {
     Armed,
     /// A worker has it: it cannot be cancelled any more.
     Running,
+    /// Its result is known, and its memory is read on until the notification.
+    Lent,
     /// Its result is fixed, and memory will not be touched again.
     Done,
 }
@@ -57,7 +61,9 @@ pub(crate) struct Op {
     pub(crate) scheduled: bool,
     /// Somebody asked for its end.
     pub(crate) cancelled: bool,
-    /// Result and flags, once it is done.
+    /// What a zero-copy send has lent, as it was.
+    pub(crate) lent: Vec<u8>,
+    /// Result and flags, once it is done, or those of a notification.
     pub(crate) done: (i32, u32),
 }
 

@@ -16,7 +16,9 @@ pub(crate) fn target<'a>(request: &Request<'a>) -> Option<BorrowedFd<'a>> {
         Request::Connect { socket, .. }
         | Request::Recv { socket, .. }
         | Request::RecvMulti { socket, .. } => Some(*socket),
-        Request::Send { socket, .. } | Request::SendMessage { socket, .. } => Some(socket.fd()),
+        Request::Send { socket, .. }
+        | Request::SendZc { socket, .. }
+        | Request::SendMessage { socket, .. } => Some(socket.fd()),
         Request::Poll { fd, .. } | Request::PollMulti { fd, .. } => Some(*fd),
         Request::MsgRing { ring, .. } => Some(*ring),
         Request::Read { file, .. } | Request::Write { file, .. } => Some(*file),
@@ -34,6 +36,7 @@ pub(crate) fn name(request: &Request<'_>) -> &'static str {
         Request::Recv { .. } => "recv",
         Request::RecvMulti { .. } => "recv multi",
         Request::Send { .. } => "send",
+        Request::SendZc { .. } => "send zero-copy",
         Request::SendMessage { .. } => "send message",
         Request::Close { .. } => "close",
         Request::Timeout { .. } => "timeout",
@@ -51,7 +54,7 @@ impl Kernel {
     pub(crate) fn attempt(&mut self, id: OpId) {
         let Some(mut op) = self.work.ops.remove(&id) else { return };
         op.scheduled = false;
-        if matches!(op.phase, Phase::Done | Phase::Queued) {
+        if matches!(op.phase, Phase::Done | Phase::Lent | Phase::Queued) {
             self.work.ops.insert(id, op);
             return;
         }
@@ -63,6 +66,7 @@ impl Kernel {
                 self.work.ops.insert(id, op);
                 self.wake_op(id);
             }
+            Outcome::Lent(result) => self.lend_on(id, op, result),
             Outcome::Done(result, flags, fd) => self.finish(id, op, result, flags, fd),
         }
     }
@@ -89,6 +93,10 @@ impl Kernel {
             Request::Send { from, flags, .. } => {
                 let (len, flags) = (from.len() as usize, *flags);
                 self.send(op, len, flags)
+            }
+            Request::SendZc { from, flags, .. } => {
+                let (len, flags) = (from.len() as usize, *flags);
+                self.send_zero_copy(op, len, flags)
             }
             Request::SendMessage { message, flags, .. } => {
                 let (len, flags) = (message.len(), *flags);

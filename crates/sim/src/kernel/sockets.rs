@@ -199,7 +199,9 @@ impl Kernel {
                 let count = self.count(room.min(len - op.progress));
                 let bytes = match &op.request {
                     Request::SendMessage { message, .. } => memory::read_message(message, op.progress, count),
-                    Request::Send { from, .. } => memory::read(from, op.progress, count),
+                    Request::Send { from, .. } | Request::SendZc { from, .. } => {
+                        memory::read(from, op.progress, count)
+                    }
                     _ => unreachable!("checked by the caller"),
                 };
                 let Some(endpoint) = self.objects.endpoint_mut(id) else {

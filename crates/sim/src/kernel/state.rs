@@ -39,6 +39,8 @@ pub(crate) enum Outcome {
     Wait,
     /// Something was done, and there may be more.
     Again,
+    /// The result of a zero-copy send, whose memory stays lent.
+    Lent(i32),
     /// The last result, its flags, and the descriptor that it names.
     Done(i32, u32, Option<OwnedFd>),
 }
@@ -163,7 +165,7 @@ impl Kernel {
     }
 
     /// An operation refers to an object no more.
-    fn let_go(&mut self, object: ObjectId, id: OpId) {
+    pub(crate) fn let_go(&mut self, object: ObjectId, id: OpId) {
         if let Some(target) = self.objects.get_mut(object) {
             target.ops.retain(|op| *op != id);
         }
