@@ -25,6 +25,16 @@ pub struct Metrics {
     pub enters: u64,
     /// Times that the completion queue was found overflowed.
     pub cq_overflows: u64,
+    /// Sends that lent their bytes to the network.
+    pub zero_copy_sent: u64,
+    /// Of these, the ones of which the kernel reported that it copied all the same.
+    pub zero_copy_copied: u64,
+    /// Sends that have their result, and whose bytes the network has not given back.
+    pub zero_copy_lent: u64,
+    /// Time from the result to the return of the bytes, in microseconds: the sum over all that are back.
+    pub zero_copy_lent_us: u64,
+    /// The longest such time.
+    pub zero_copy_lent_us_max: u64,
     /// Pooled buffers that the program holds.
     pub leased: u64,
     /// Streams that began to be received in large pieces, because their peer sends much.
@@ -64,6 +74,11 @@ pub(crate) fn combine(context: Option<&Context>, exec: coronet_exec::Stats) -> M
         faulted: ring.faulted,
         enters: ring.enters,
         cq_overflows: ring.cq_overflows,
+        zero_copy_sent: ring.zero_copy_sent,
+        zero_copy_copied: ring.zero_copy_copied,
+        zero_copy_lent: ring.zero_copy_lent,
+        zero_copy_lent_us: ring.zero_copy_lent_us,
+        zero_copy_lent_us_max: ring.zero_copy_lent_us_max,
         leased: ring.leased,
         // One is the stand-in of `block_on`'s future, which nobody spawned.
         tasks: exec.tasks_alive.saturating_sub(1),

@@ -20,6 +20,8 @@ pub struct Context {
     pipes: Pipes,
     /// One receive brings at most one buffer, or several if it is told to: streams are told.
     bundles: bool,
+    /// Zero-copy sends, and whether the kernel says that it copied them.
+    zero_copy: (bool, bool),
     receives: Receives,
 }
 
@@ -38,7 +40,9 @@ impl Context {
         // Without a group, streams receive into buffers of their own.
         let receive_group = if usable { handle.open_group(config).ok() } else { None };
         let bundles = capabilities.bundles && !capabilities.incremental && receive_group.is_some();
-        Self { handle, receive_group, pipes: Pipes::default(), bundles, receives: Receives::default() }
+        let zero_copy = (capabilities.send_zc, capabilities.send_zc_report);
+        let receives = Receives::default();
+        Self { handle, receive_group, pipes: Pipes::default(), bundles, zero_copy, receives }
     }
 
     /// What submits to the driver.
@@ -54,6 +58,16 @@ impl Context {
     #[inline]
     pub(crate) fn bundles(&self) -> bool {
         self.bundles
+    }
+
+    /// True if bytes can be lent to the network.
+    pub(crate) fn lends(&self) -> bool {
+        self.zero_copy.0
+    }
+
+    /// True if the kernel says of lent bytes whether it copied them all the same.
+    pub(crate) fn reports_copies(&self) -> bool {
+        self.zero_copy.1
     }
 
     /// True if the traffic of a stream decides how it is received.

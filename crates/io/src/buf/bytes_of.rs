@@ -12,26 +12,31 @@ use std::sync::Arc;
 use super::{IoBuf, IoBufMut, Room};
 
 macro_rules! shows {
-    ($([$($generics:tt)*] $buffer:ty => |$this:ident| $bytes:expr;)*) => {$(
+    ($([$($generics:tt)*] $buffer:ty => |$this:ident| $bytes:expr $(, $shared:ident)?;)*) => {$(
         impl<$($generics)*> IoBuf for $buffer {
             fn as_bytes(&self) -> &[u8] {
                 let $this = self;
                 $bytes
             }
+
+            $(fn share(&self) -> Option<Self> {
+                shows!(@$shared self)
+            })?
         }
     )*};
+    (@shared $buffer:ident) => { Some($buffer.clone()) };
 }
 
 shows! {
-    [] &'static [u8] => |b| b;
-    [const N: usize] &'static [u8; N] => |b| *b;
-    [] &'static str => |b| str::as_bytes(b);
+    [] &'static [u8] => |b| b, shared;
+    [const N: usize] &'static [u8; N] => |b| *b, shared;
+    [] &'static str => |b| str::as_bytes(b), shared;
     [] String => |b| String::as_bytes(b);
     [] Box<str> => |b| str::as_bytes(b);
-    [] Rc<[u8]> => |b| b;
-    [] Rc<str> => |b| str::as_bytes(b);
-    [] Arc<[u8]> => |b| b;
-    [] Arc<str> => |b| str::as_bytes(b);
+    [] Rc<[u8]> => |b| b, shared;
+    [] Rc<str> => |b| str::as_bytes(b), shared;
+    [] Arc<[u8]> => |b| b, shared;
+    [] Arc<str> => |b| str::as_bytes(b), shared;
     [const N: usize] [u8; N] => |b| b;
     [const N: usize] Box<[u8; N]> => |b| &b[..];
     [] Box<[u8]> => |b| b;
@@ -39,7 +44,7 @@ shows! {
 
 #[cfg(feature = "bytes")]
 shows! {
-    [] bytes::Bytes => |b| b;
+    [] bytes::Bytes => |b| b, shared;
 }
 
 macro_rules! fills_in_place {

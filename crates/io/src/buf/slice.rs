@@ -155,6 +155,10 @@ impl<B: IoBuf> IoBuf for Slice<B> {
     fn extent(&self) -> usize {
         self.end.min(self.buf.extent()).saturating_sub(self.start)
     }
+
+    fn share(&self) -> Option<Self> {
+        Some(Self { buf: self.buf.share()?, ..*self })
+    }
 }
 
 impl<B: IoBufMut> IoBufMut for Slice<B> {

@@ -32,6 +32,17 @@ pub trait IoBuf: 'static {
     fn extent(&self) -> usize {
         self.as_bytes().len()
     }
+
+    /// A second handle to the same bytes, which nobody can change while both live, if that costs next to nothing.
+    ///
+    /// A write may lend it to the network, and give the first one back before the network is done with the bytes.
+    /// Without one, which is the default, it copies them.
+    fn share(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// Room to fill.

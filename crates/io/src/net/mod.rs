@@ -11,5 +11,5 @@ pub use resolve::{ToAddrs, lookup_host};
 pub use std::net::Shutdown;
 pub use tcp::{
     IntoStdError, ListenOptions, OwnedReadHalf, OwnedWriteHalf, Partial, ReadHalf, RecvLease, RelayError,
-    RelaySide, ReuniteError, TcpListener, TcpStream, Write, WriteAll, WriteHalf, relay, relay_with,
+    RelaySide, ReuniteError, SendZc, TcpListener, TcpStream, Write, WriteAll, WriteHalf, relay, relay_with,
 };

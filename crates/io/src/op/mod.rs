@@ -11,6 +11,7 @@ mod file;
 mod message;
 mod poll;
 mod recv;
+mod send_zc;
 mod send;
 mod timeout;
 
@@ -24,4 +25,5 @@ pub use message::MsgRing;
 pub use poll::{Poll, PollMulti};
 pub use recv::{Recv, RecvMulti};
 pub use send::{Send, SendVectored, Sent};
+pub(crate) use send_zc::{SendZc, Ticket, Usage, is_refusal};
 pub use timeout::Timeout;

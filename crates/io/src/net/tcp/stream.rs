@@ -11,6 +11,7 @@ use coronet_ring::{SharedFd, SocketOption};
 
 use super::flow::Flow;
 use super::receive::{By, Receive, RecvLease};
+use super::send_zc::SendZc;
 use super::socket::Socket;
 use super::transmit::{Sending, Sends, Transmit, Write, WriteAll};
 use crate::buf::{BufResult, IoBuf, IoBufMut, IoVectoredBuf, Unsent};
@@ -204,6 +205,40 @@ impl TcpStream {
         Write::new(self, buf)
     }
 
+    /// Sends the bytes of `buf` without a copy: the network reads them in place.
+    ///
+    /// Worth it from some 16 KiB on, on a network card. On loopback the kernel copies all the same, and that costs
+    /// more than a write. [`Self::write`] finds out by itself, for buffers that can be shared.
+    ///
+    /// The future has two ends: [`SendZc::sent`] is the result, and comes as soon as that of a write; awaiting the
+    /// future itself gives the buffer back as well, once the network is done with it, which may be a round trip
+    /// later or more. The next send need not wait for that.
+    ///
+    /// # Cancellation
+    /// As for [`Self::write`]. The buffer stays with the network until that is done with it, and is dropped then.
+    ///
+    /// # Kernel
+    /// 6.0. Before, on epoll, and where the kernel may lock no memory, it is a write.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use coronet_io::net::TcpStream;
+    /// # async fn demo(peer: TcpStream, pages: [Vec<u8>; 2]) -> std::io::Result<()> {
+    /// let [first, second] = pages;
+    /// let mut first = peer.send_zc(first);
+    /// first.sent().await?;
+    /// let (result, _second) = peer.send_zc(second).await;
+    /// result?;
+    /// let (_, _first) = first.await;
+    /// # Ok(()) }
+    /// ```
+    pub fn send_zc<B: IoBuf>(&self, buf: B) -> SendZc<'_, B> {
+        SendZc::new(self, buf)
+    }
+
     /// Sends all bytes of `buf`.
     ///
     /// # Cancellation
@@ -239,7 +274,7 @@ impl TcpStream {
             bufs,
             libc::MSG_WAITALL,
         );
-        Sending::new(&self.transmit, self.socket.handle().submit(send), len).await
+        Sending::new(self, self.socket.handle().submit(send), len).await
     }
 
     /// Sends all bytes of all buffers, in order.

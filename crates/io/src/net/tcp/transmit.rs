@@ -3,19 +3,21 @@
 //! A write whose future is dropped goes on; the next write waits behind it. If it then
 //! falls short, the stream says so once, before it takes new data.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use coronet_ring::{DetachedOp, Op, OpFuture, SharedFd};
+use coronet_ring::{Op, OpFuture, SharedFd};
 
 use super::TcpStream;
+use super::course::LEND_FROM;
+use super::lending::{Lending, Lent, UnderWay};
 use super::socket::Socket;
 use crate::buf::{BufResult, IoBuf};
-use crate::op::Send;
+use crate::op::{Send, is_refusal};
 
 /// A write whose future was dropped did not send all of its bytes.
 ///
@@ -63,35 +65,56 @@ pub(super) struct Transmit {
     /// For the next send, which takes it along and brings it back: counting the socket up and down
     /// would fetch a cache line of its own for every message. Missing after a dropped write.
     spare: Cell<Option<SharedFd>>,
-    /// The send of a dropped future, which goes on, and its length. One word: that is rare.
-    under_way: Cell<Option<Box<(DetachedOp, usize)>>>,
+    /// What most streams never need. One word.
+    rare: OnceCell<Box<Rare>>,
+}
+
+struct Rare {
+    /// The send of a dropped future, which goes on.
+    under_way: Cell<Option<Box<UnderWay>>>,
+    lending: Lending,
 }
 
 impl Transmit {
     pub(super) fn new() -> Self {
-        Self { spare: Cell::new(None), under_way: Cell::new(None) }
+        Self { spare: Cell::new(None), rare: OnceCell::new() }
+    }
+
+    /// Made by a send that is dropped, or by a buffer that is large enough to be lent.
+    fn rare(&self, socket: &Socket) -> &Rare {
+        let make = || {
+            let lending = Lending::new(socket.context.reports_copies());
+            Box::new(Rare { under_way: Cell::new(None), lending })
+        };
+        self.rare.get_or_init(make)
+    }
+
+    /// What the connection knows about lending to the network.
+    pub(super) fn lending(&self, socket: &Socket) -> &Lending {
+        &self.rare(socket).lending
     }
 
     /// True if new data may be sent at once.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
+        let Some(rare) = self.rare.get() else { return true };
         #[cfg(feature = "mutants")]
         if coronet_ring::mutants::is("torn-write") {
-            drop(self.under_way.take());
+            drop(rare.under_way.take());
         }
-        let under_way = self.under_way.take();
+        let under_way = rare.under_way.take();
         let is_idle = under_way.is_none();
-        self.under_way.set(under_way);
+        rare.under_way.set(under_way);
         is_idle
     }
 
     /// Waits until nothing is under way; the failure of a dropped write, once.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(mut under_way) = self.under_way.take() else { return Poll::Ready(Ok(())) };
-        let (send, of) = &mut *under_way;
-        let of = *of;
-        let Poll::Ready(done) = Pin::new(send).poll(cx) else {
-            self.under_way.set(Some(under_way));
+        let Some(rare) = self.rare.get() else { return Poll::Ready(Ok(())) };
+        let Some(mut under_way) = rare.under_way.take() else { return Poll::Ready(Ok(())) };
+        let of = under_way.of;
+        let Poll::Ready(done) = under_way.poll(cx) else {
+            rare.under_way.set(Some(under_way));
             return Poll::Pending;
         };
         Poll::Ready(match done.value() {
@@ -118,14 +141,14 @@ impl Transmit {
 
     /// Keeps the socket of a send for the next one.
     #[inline]
-    fn put_back(&self, socket: SharedFd) {
+    pub(super) fn put_back(&self, socket: SharedFd) {
         let before = self.spare.replace(Some(socket));
         debug_assert!(before.is_none(), "one send at a time");
     }
 
     /// Goes on with the send of a dropped future.
-    fn go_on(&self, send: DetachedOp, len: usize) {
-        let before = self.under_way.replace(Some(Box::new((send, len))));
+    pub(super) fn go_on(&self, socket: &Socket, send: UnderWay) {
+        let before = self.rare(socket).under_way.replace(Some(Box::new(send)));
         debug_assert!(before.is_none(), "one send at a time");
     }
 }
@@ -155,6 +178,8 @@ enum Step<B: IoBuf> {
         send: OpFuture<Send<B>>,
         len: Len,
     },
+    /// It has the turn, and the network has a second handle to the bytes.
+    Lent(Box<Lent<B>>),
     Done,
 }
 
@@ -183,7 +208,7 @@ impl<'a, B: IoBuf> Write<'a, B> {
                 Err(error) => Err(error),
             }
         };
-        let Step::Before { buf, start, has_turn } = std::mem::replace(&mut self.step, Step::Done) else {
+        let Step::Before { mut buf, start, has_turn } = std::mem::replace(&mut self.step, Step::Done) else {
             unreachable!("looked at above")
         };
         let len = buf.as_bytes().len() - start;
@@ -193,12 +218,44 @@ impl<'a, B: IoBuf> Write<'a, B> {
             }
             return Poll::Ready(Some((may_send.map(|()| 0), buf)));
         }
+        if len >= LEND_FROM {
+            match Lent::start(stream, buf, start) {
+                Ok(lent) => {
+                    self.step = Step::Lent(lent);
+                    return Poll::Ready(None);
+                }
+                Err(not_lent) => buf = not_lent,
+            }
+        }
         let socket = stream.transmit.take_socket(&stream.socket, &stream.sends);
         let send = Send::new(socket, buf, libc::MSG_WAITALL).starting_at(start);
         let send = stream.socket.handle().submit(send);
         let len = Len(u32::try_from(len).unwrap_or(u32::MAX));
         self.step = Step::Sending { send, len };
         Poll::Ready(None)
+    }
+}
+
+impl<'a, B: IoBuf> Write<'a, B> {
+    /// As [`Self::new`], for one that has the turn, and behind nothing.
+    pub(super) fn with_turn(stream: &'a TcpStream, buf: B) -> Self {
+        Self { stream, step: Step::Before { buf, start: 0, has_turn: true } }
+    }
+
+    /// The result of a write that was lent.
+    #[cold]
+    fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<BufResult<usize, B>> {
+        let Step::Lent(lent) = &mut self.step else { panic!("polled after it was ready") };
+        let done = ready!(lent.poll(cx));
+        let Step::Lent(lent) = std::mem::replace(&mut self.step, Step::Done) else { unreachable!() };
+        let Lent { buf, start, .. } = *lent;
+        if is_refusal(&done) {
+            // Nothing was sent, and from here on the connection copies.
+            self.step = Step::Before { buf, start, has_turn: true };
+            return Pin::new(self).poll(cx);
+        }
+        self.stream.writer.give_back();
+        Poll::Ready((done.value().map(|count| count as usize), buf))
     }
 }
 
@@ -214,7 +271,7 @@ impl<B: IoBuf> Future for Write<'_, B> {
         if let Some(output) = ready!(this.poll_start(cx)) {
             return Poll::Ready(output);
         }
-        let Step::Sending { send, .. } = &mut this.step else { panic!("polled after it was ready") };
+        let Step::Sending { send, .. } = &mut this.step else { return this.poll_lent(cx) };
         let sent = ready!(Pin::new(send).poll(cx));
         this.step = Step::Done;
         this.stream.transmit.put_back(sent.socket);
@@ -229,7 +286,12 @@ impl<B: IoBuf> Drop for Write<'_, B> {
             Step::Before { has_turn: false, .. } | Step::Done => {}
             Step::Before { has_turn: true, .. } => self.stream.writer.give_back(),
             Step::Sending { send, len } => {
-                self.stream.transmit.go_on(send.detach(), len.0 as usize);
+                let send = UnderWay::copied(send.detach(), len.0 as usize);
+                self.stream.transmit.go_on(&self.stream.socket, send);
+                self.stream.writer.give_back();
+            }
+            Step::Lent(lent) => {
+                self.stream.transmit.go_on(&self.stream.socket, lent.abandon());
                 self.stream.writer.give_back();
             }
         }
@@ -239,7 +301,7 @@ impl<B: IoBuf> Drop for Write<'_, B> {
 impl<B: IoBuf> fmt::Debug for Write<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Write")
-            .field("started", &matches!(self.step, Step::Sending { .. }))
+            .field("started", &matches!(self.step, Step::Sending { .. } | Step::Lent(_)))
             .finish_non_exhaustive()
     }
 }
@@ -289,16 +351,16 @@ impl<B: IoBuf> fmt::Debug for WriteAll<'_, B> {
 
 /// One send, which the stream goes on with if this is dropped.
 pub(super) struct Sending<'a, O: Op> {
-    transmit: &'a Transmit,
+    stream: &'a TcpStream,
     send: Option<OpFuture<O>>,
     len: usize,
 }
 
 impl<'a, O: Op> Sending<'a, O> {
     /// Nothing else may be under way.
-    pub(super) fn new(transmit: &'a Transmit, send: OpFuture<O>, len: usize) -> Self {
-        debug_assert!(transmit.is_idle());
-        Self { transmit, send: Some(send), len }
+    pub(super) fn new(stream: &'a TcpStream, send: OpFuture<O>, len: usize) -> Self {
+        debug_assert!(stream.transmit.is_idle());
+        Self { stream, send: Some(send), len }
     }
 }
 
@@ -316,7 +378,8 @@ impl<B, O: Op<Output = BufResult<usize, B>>> Future for Sending<'_, O> {
 impl<O: Op> Drop for Sending<'_, O> {
     fn drop(&mut self) {
         if let Some(send) = self.send.take() {
-            self.transmit.go_on(send.detach(), self.len);
+            let send = UnderWay::copied(send.detach(), self.len);
+            self.stream.transmit.go_on(&self.stream.socket, send);
         }
     }
 }
