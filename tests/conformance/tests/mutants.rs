@@ -14,7 +14,7 @@ enum Where {
 }
 
 /// Name, what it does, and where it is found.
-const MUTANTS: [(&str, &str, Where); 10] = [
+const MUTANTS: [(&str, &str, Where); 11] = [
     (
         "free-on-drop",
         "memory is freed when its future is dropped, not at the last completion",
@@ -28,6 +28,11 @@ const MUTANTS: [(&str, &str, Where); 10] = [
     ("partial-unsaid", "a dropped write that fell short is not told", Where::Seeds(200)),
     ("torn-write", "a write does not wait behind a dropped one", Where::Seeds(20)),
     ("drain-frees", "at the deadline of the drain memory is freed, not leaked", Where::Seeds(100)),
+    (
+        "zero-copy-early",
+        "memory of a zero-copy send is freed with its result, before the notification",
+        Where::Seeds(20),
+    ),
     ("waker-lost", "a wake from another thread is forgotten", Where::Real),
 ];
 

@@ -12,11 +12,12 @@ mod orphan;
 mod overload;
 mod partial;
 mod shutdown;
+mod zero_copy;
 
 use crate::promise::Promise;
 
 /// All families.
-pub(crate) const ALL: [&[Promise]; 12] = [
+pub(crate) const ALL: [&[Promise]; 13] = [
     basics::ALL,
     partial::ALL,
     cancel::ALL,
@@ -29,4 +30,5 @@ pub(crate) const ALL: [&[Promise]; 12] = [
     fairness::ALL,
     cores::ALL,
     driver::ALL,
+    zero_copy::ALL,
 ];
