@@ -57,7 +57,7 @@ async fn what_is_lent_arrives_and_comes_back_as_it_was(kernel: Kernel) {
 
 async fn the_next_send_waits_for_the_result_and_not_for_the_buffer(kernel: Kernel) {
     const LEN: usize = 9_000;
-    let rounds = kernel.count(60, 12);
+    let rounds = kernel.count(60, 16);
     let (stream, peer) = pair().await;
     let write = async {
         let (mut lent, mut most) = (Vec::new(), 0);
@@ -79,7 +79,10 @@ async fn the_next_send_waits_for_the_result_and_not_for_the_buffer(kernel: Kerne
     };
     let (most, read) = coronet::join!(write, read_all(&peer, 0));
     assert_eq!(read, rounds * LEN);
-    assert!(most == 0 || handle().capabilities().send_zc, "nothing can be lent here");
+    let lends = handle().capabilities().send_zc;
+    assert!(most == 0 || lends, "nothing can be lent here");
+    // Of sixteen notifications in the simulated kernel most come late.
+    assert!(most > 0 || !lends || kernel == Kernel::Uring, "each result came with its notification");
     assert_eq!(metrics().zero_copy_lent, 0);
 }
 
@@ -87,7 +90,7 @@ async fn the_next_send_waits_for_the_result_and_not_for_the_buffer(kernel: Kerne
 async fn all_back(census: &Census) {
     let back = async {
         while census.alive() > 0 {
-            sleep(Duration::from_micros(100)).await;
+            sleep(Duration::from_millis(2)).await;
         }
     };
     timeout(Duration::from_secs(50), back).await.expect("it comes back");
@@ -155,7 +158,7 @@ async fn a_stream_that_is_dropped_at_once_sends_what_was_lent(kernel: Kernel) {
         assert!(read == LARGE + round || (read == 0 && !was_sent), "{read}, sent: {was_sent}");
         drop(polled);
         while Rc::strong_count(&bytes) > 1 {
-            sleep(Duration::from_micros(100)).await;
+            sleep(Duration::from_millis(2)).await;
         }
     }
 }
@@ -213,7 +216,7 @@ async fn a_shared_buffer_is_given_back_with_the_result(kernel: Kernel) {
     let ((), read) = coronet::join!(write, read_all(&peer, 0));
     assert_eq!(read, rounds * bytes.len());
     while Rc::strong_count(&bytes) > 1 {
-        sleep(Duration::from_micros(100)).await;
+        sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(metrics().zero_copy_lent, 0);
 }
