@@ -62,7 +62,7 @@ impl Pair {
 
 /// A group that lives as long as the driver of `runtime`.
 fn group(runtime: &coronet::Runtime, buffers: u16, buffer_bytes: u32) -> Group {
-    let config = GroupConfig { buffers, buffer_bytes, incremental: false };
+    let config = GroupConfig { buffers, buffers_max: buffers, buffer_bytes, incremental: false };
     runtime
         .block_on(async { ring::current().handle().open_group(config) })
         .expect("the kernel has buffer groups")

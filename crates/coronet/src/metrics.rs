@@ -37,12 +37,22 @@ pub struct Metrics {
     pub zero_copy_lent_us_max: u64,
     /// Pooled buffers that the program holds.
     pub leased: u64,
+    /// Bytes of all pooled buffers: with the kernel, with the program, or kept for the next burst.
+    pub pool_bytes: u64,
+    /// Buffers that the pool was given beyond those at first, because they were needed.
+    pub pool_grown: u64,
+    /// Buffers whose memory went back to the system, because they were not needed any more.
+    pub pool_shrunk: u64,
     /// Streams that began to be received in large pieces, because their peer sends much.
     pub receives_to_stream: u64,
     /// Streams that went back from there to messages.
     pub receives_to_messages: u64,
-    /// Receives into a buffer of the stream's own, because no pooled one was left.
+    /// Receives into a buffer of the stream's own, because the pool is as large as it may become, or the stream
+    /// keeps too much of it.
     pub receives_without_pool: u64,
+    /// Times that a stream kept more of a pool that had to grow than one stream may: leases that its reader did
+    /// not drop.
+    pub receives_over_budget: u64,
     /// Receives that the kernel ended because no pooled buffer was left. Never the user's error.
     pub receives_ran_dry: u64,
     /// Tasks that were spawned and have not finished.
@@ -65,6 +75,7 @@ pub(crate) fn combine(context: Option<&Context>, exec: coronet_exec::Stats) -> M
         receives_to_stream: receives(Receives::to_stream),
         receives_to_messages: receives(Receives::to_messages),
         receives_without_pool: receives(Receives::without_pool),
+        receives_over_budget: receives(Receives::over_budget),
         receives_ran_dry: receives(Receives::ran_dry),
         submitted: ring.submitted,
         completed: ring.delivered,
@@ -80,6 +91,9 @@ pub(crate) fn combine(context: Option<&Context>, exec: coronet_exec::Stats) -> M
         zero_copy_lent_us: ring.zero_copy_lent_us,
         zero_copy_lent_us_max: ring.zero_copy_lent_us_max,
         leased: ring.leased,
+        pool_bytes: ring.pool_bytes,
+        pool_grown: ring.pool_grown,
+        pool_shrunk: ring.pool_shrunk,
         // One is the stand-in of `block_on`'s future, which nobody spawned.
         tasks: exec.tasks_alive.saturating_sub(1),
         polls: exec.polls,

@@ -8,6 +8,10 @@ use coronet_ring::{Group, GroupConfig, Handle};
 use crate::pipes::Pipes;
 use crate::receives::Receives;
 
+/// What the pool of a thread may become. Behind it streams go on with buffers of their own: so it bounds what can be
+/// kept from others, not how many streams there are.
+const POOL_BYTES_MAX: u32 = 16 * 1024 * 1024;
+
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
 }
@@ -31,11 +35,11 @@ impl Context {
         let capabilities = handle.capabilities();
         // Incremental buffers pack small messages densely and take large ones whole: one layout
         // for both (docs/BENCHMARKS.md). Without them, 16 KiB x 64 stays within the second-level cache.
-        let config = if capabilities.incremental {
-            GroupConfig { buffers: 8, buffer_bytes: 256 * 1024, incremental: true }
-        } else {
-            GroupConfig { buffers: 64, buffer_bytes: 16 * 1024, incremental: false }
-        };
+        let (buffer_bytes, incremental) =
+            if capabilities.incremental { (256 * 1024, true) } else { (16 * 1024, false) };
+        let buffers = if incremental { 8 } else { 64 };
+        let buffers_max = (POOL_BYTES_MAX / buffer_bytes) as u16;
+        let config = GroupConfig { buffers, buffers_max, buffer_bytes, incremental };
         let usable = capabilities.buffer_groups && capabilities.recv_multi;
         // Without a group, streams receive into buffers of their own.
         let receive_group = if usable { handle.open_group(config).ok() } else { None };

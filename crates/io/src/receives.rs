@@ -9,8 +9,10 @@ pub struct Receives {
     pub(crate) to_stream: Cell<u64>,
     /// Streams that went back from there.
     pub(crate) to_messages: Cell<u64>,
-    /// Receives into a buffer of the stream's own although there is a pool: it had none left.
+    /// Receives into a buffer of the stream's own although there is a pool.
     pub(crate) without_pool: Cell<u64>,
+    /// Times that a stream kept more of the pool than it may.
+    pub(crate) over_budget: Cell<u64>,
     /// Receives that the kernel ended because the pool was empty.
     pub(crate) ran_dry: Cell<u64>,
 }
@@ -26,7 +28,12 @@ impl Receives {
         self.to_messages.get()
     }
 
-    /// Receives into a buffer of the stream's own although there is a pool: it had none left.
+    /// Times that a stream kept more of a pool that had to grow than one stream may.
+    pub fn over_budget(&self) -> u64 {
+        self.over_budget.get()
+    }
+
+    /// Receives into a buffer of the stream's own although there is a pool: it had none left for the stream.
     pub fn without_pool(&self) -> u64 {
         self.without_pool.get()
     }

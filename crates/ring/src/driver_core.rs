@@ -189,10 +189,14 @@ impl Core {
         for (token, mut done) in batch.drain(..) {
             self.stats.completions += 1;
             self.stats.faulted += u64::from(done.result == -libc::EFAULT);
-            if done.buffer().is_some()
+            if (done.buffer().is_some() || done.result == -libc::ENOBUFS)
                 && let Some((group, bundle)) = self.table.group_of(token)
             {
-                self.groups[usize::from(group)].arrive(&mut done, bundle);
+                let group = &self.groups[usize::from(group)];
+                group.arrive(&mut done, bundle);
+                if done.result == -libc::ENOBUFS {
+                    group.ran_dry();
+                }
             }
             match self.table.complete(token, done, &mut self.later) {
                 Applied::Known => {}
@@ -234,6 +238,18 @@ impl Core {
     /// The clock in microseconds that wrap after 71 minutes.
     fn micros(&self) -> u32 {
         self.system.now().as_micros() as u32
+    }
+
+    /// Lets groups give back what they no longer need; how long the turn may wait, for another look at them.
+    #[inline]
+    pub(crate) fn tend(&self, timeout: Option<Duration>) -> Option<Duration> {
+        if self.groups.iter().all(|group| !group.has_surplus()) {
+            return timeout;
+        }
+        let now = self.system.now();
+        let looks =
+            self.groups.iter().filter(|group| group.has_surplus()).filter_map(|group| group.tend(now));
+        looks.chain(timeout).min()
     }
 
     /// Nothing waits in user space, so a turn may wait for the kernel.

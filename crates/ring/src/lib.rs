@@ -71,7 +71,7 @@ pub use {
     future::{DetachedOp, EarlyOp, OpFuture},
     handle::Handle,
     op::{MultiOp, Nop, OnDrop, Op},
-    pool::{Group, GroupConfig, Lease},
+    pool::{Account, Group, GroupConfig, Lease},
     request::Request,
     span::{Message, MessageSpace, Span, SpanMut},
     stats::Stats,

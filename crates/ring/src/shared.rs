@@ -232,6 +232,7 @@ impl Shared {
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<usize> {
         let mut core = self.core.borrow_mut();
         core.hand_over();
+        let timeout = core.tend(timeout);
         let timeout =
             if core.is_idle() && self.partings.borrow().is_empty() { timeout } else { Some(Duration::ZERO) };
         let Core { engine, batch, .. } = &mut *core;
@@ -385,6 +386,11 @@ impl Shared {
         stats.in_flight = (core.table.lent + queued) as u64;
         let leased = |group: &Rc<GroupState>| Group { state: group.clone() }.leased() as u64;
         stats.leased = core.groups.iter().map(leased).sum();
+        let of_groups =
+            |of: fn(&Group) -> u64| core.groups.iter().map(|group| of(&Group { state: group.clone() })).sum();
+        stats.pool_bytes = of_groups(Group::bytes);
+        stats.pool_grown = of_groups(Group::grown);
+        stats.pool_shrunk = of_groups(Group::shrunk);
         stats
     }
 }

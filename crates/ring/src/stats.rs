@@ -40,4 +40,10 @@ pub struct Stats {
     pub zero_copy_lent_us_max: u64,
     /// Kernel-picked buffers that are with the program now.
     pub leased: u64,
+    /// Bytes of the buffers that groups have now: with the kernel, with the program, or kept for the next burst.
+    pub pool_bytes: u64,
+    /// Buffers that were added to groups because they were needed.
+    pub pool_grown: u64,
+    /// Buffers whose memory groups gave back because they were not needed any more.
+    pub pool_shrunk: u64,
 }

@@ -87,7 +87,7 @@ fn a_new_operation_is_refused_with_its_buffer() {
     drop(watch);
     drop(handle.submit(world.one(2)));
     assert_eq!(world.freed(2), 1);
-    let config = GroupConfig { buffers: 1, buffer_bytes: 1, incremental: false };
+    let config = GroupConfig { buffers: 1, buffers_max: 1, buffer_bytes: 1, incremental: false };
     let error = handle.open_group(config).expect_err("there is no ring");
     assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
     assert_eq!(world.turn(), 0);

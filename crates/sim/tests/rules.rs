@@ -115,7 +115,12 @@ fn receive_all(driver: &Driver, buffers: u16, bundle: bool) -> Option<(Vec<usize
     if !(capabilities.recv_multi && capabilities.buffer_groups) {
         return None;
     }
-    let config = GroupConfig { buffers, buffer_bytes: 4, incremental: capabilities.incremental && !bundle };
+    let config = GroupConfig {
+        buffers,
+        buffers_max: buffers,
+        buffer_bytes: 4,
+        incremental: capabilities.incremental && !bundle,
+    };
     let group = driver.handle().open_group(config).expect("a group");
     let (client, server) = pair(driver);
     let recv = op::RecvMulti::new(server, group);

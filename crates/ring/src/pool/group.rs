@@ -2,7 +2,8 @@
 //!
 //! The kernel takes buffers in ring order and reports the first of each batch. So
 //! the group keeps a mirror of the ring, and learns of every completion in the order
-//! of the completion queue, whether or not anybody waits for it.
+//! of the completion queue, whether or not anybody waits for it. How many buffers there are
+//! is decided in `size.rs`, and carried out here.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,17 +12,22 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::completion::{Completion, Done};
 use crate::pool::lease::SparePieces;
 use crate::pool::memory::ENTRIES_MAX;
+use crate::pool::reserve::Reserve;
+use crate::pool::size::{self, Change, Home, PERIOD, Ring, Seen, Stock};
 use crate::pool::{GroupId, GroupMemory, Lease, Received};
 
 /// How a group is laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupConfig {
-    /// Buffers; rounded up to a power of two, at most 32,768.
+    /// Buffers at first, and whenever more are not needed; rounded up to a power of two, at most 32,768.
     pub buffers: u16,
+    /// As many it may become while they are needed, rounded likewise. As many as `buffers`, and its size is fixed.
+    pub buffers_max: u16,
     /// Bytes of each.
     pub buffer_bytes: u32,
     /// Let one buffer serve many receives, one behind the other. Kernel 6.12.
@@ -69,6 +75,32 @@ impl Group {
         self.state.available()
     }
 
+    /// True while it has more buffers than at first.
+    #[inline]
+    pub fn is_grown(&self) -> bool {
+        self.state.reserve.used.get() > self.state.reserve.base
+    }
+
+    /// True if a receive that finds no buffer makes it grow.
+    pub fn can_grow(&self) -> bool {
+        !matches!(self.state.stock(), Stock::Exhausted)
+    }
+
+    /// Bytes of the buffers that it has: with the kernel, with the program, or kept for the next burst.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.state.reserve.used.get()) * u64::from(self.state.memory.buffer_bytes())
+    }
+
+    /// Buffers that were added to those at first, so far.
+    pub fn grown(&self) -> u64 {
+        self.state.reserve.grown.get()
+    }
+
+    /// Buffers whose memory was given back to the system, so far.
+    pub fn shrunk(&self) -> u64 {
+        self.state.reserve.shrunk.get()
+    }
+
     /// Buffers that the program holds now.
     pub fn leased(&self) -> usize {
         self.state.buffers.iter().filter(|buffer| buffer.leases.get() > 0).count()
@@ -113,6 +145,7 @@ pub(crate) struct GroupState {
     head: Cell<u16>,
     /// First position that is ours to write; free-running.
     tail: Cell<u16>,
+    reserve: Reserve,
     waiters: RefCell<Waiters>,
     pub(crate) spare_pieces: SparePieces,
 }
@@ -125,25 +158,30 @@ struct Waiters {
 
 impl GroupState {
     pub(crate) fn new(id: GroupId, config: GroupConfig) -> io::Result<Self> {
-        if config.buffers == 0 || config.buffers > ENTRIES_MAX || config.buffer_bytes == 0 {
+        let GroupConfig { buffers, buffers_max, buffer_bytes, .. } = config;
+        if buffers == 0 || buffers_max < buffers || buffers_max > ENTRIES_MAX || buffer_bytes == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("a group needs 1 to {ENTRIES_MAX} buffers of at least one byte, not {config:?}"),
+                format!(
+                    "a group needs 1 to {ENTRIES_MAX} buffers of at least one byte, at most no fewer than at \
+                     first, not {config:?}"
+                ),
             ));
         }
-        let entries = config.buffers.next_power_of_two();
+        let (base, entries) = (buffers.next_power_of_two(), buffers_max.next_power_of_two());
         let state = Self {
             id,
             incremental: config.incremental,
-            memory: GroupMemory::new(entries, config.buffer_bytes)?,
+            memory: GroupMemory::new(entries, buffer_bytes)?,
             buffers: (0..entries).map(|_| Buffer::default()).collect(),
             mirror: (0..entries).map(Cell::new).collect(),
             head: Cell::new(0),
             tail: Cell::new(0),
+            reserve: Reserve::new(base, entries),
             waiters: RefCell::default(),
             spare_pieces: SparePieces::default(),
         };
-        for buffer in 0..entries {
+        for buffer in 0..base {
             state.put_into_ring(buffer);
         }
         state.memory.publish(state.tail.get());
@@ -155,7 +193,12 @@ impl GroupState {
     }
 
     fn available(&self) -> usize {
-        usize::from(self.tail.get().wrapping_sub(self.head.get()))
+        usize::from(self.in_ring())
+    }
+
+    #[inline]
+    fn in_ring(&self) -> u16 {
+        self.tail.get().wrapping_sub(self.head.get())
     }
 
     /// Notes what one completion took. In the order of the completion queue.
@@ -176,6 +219,7 @@ impl GroupState {
             buffer.leases.set(buffer.leases.get() + 1);
             if !done.buffer_goes_on() {
                 self.take_from_ring(first);
+                self.see_to_the_ring();
             }
             return;
         }
@@ -192,6 +236,86 @@ impl GroupState {
             previous = &self.buffers[usize::from(next)];
             previous.leases.set(1);
         }
+        self.see_to_the_ring();
+    }
+
+    /// The kernel took buffers: sees to it that the next receive finds some.
+    #[inline]
+    fn see_to_the_ring(&self) {
+        if self.fill() == Ring::Low {
+            self.refill(Seen::Picked);
+        }
+    }
+
+    #[inline]
+    fn fill(&self) -> Ring {
+        size::ring(self.in_ring(), self.reserve.depth.get())
+    }
+
+    /// A receive found no buffer.
+    pub(crate) fn ran_dry(&self) {
+        let was_dry = self.reserve.was_dry.get() || self.fill() != Ring::Full;
+        self.reserve.was_dry.set(was_dry);
+        self.set_depth(Seen::Dry);
+        self.refill(Seen::Dry);
+    }
+
+    fn set_depth(&self, seen: Seen) {
+        let Reserve { base, depth, .. } = &self.reserve;
+        depth.set(size::depth(depth.get(), *base, self.memory.entries(), seen, self.fill()));
+    }
+
+    /// Adds to the ring as it should be done about what was `seen`. Nobody waits for room then: whoever does,
+    /// does because there is no more to add.
+    #[cold]
+    fn refill(&self, mut seen: Seen) {
+        loop {
+            let buffer = match size::change(seen, self.fill(), self.stock()) {
+                Change::TakeUp => self.reserve.take_up(),
+                Change::Grow => self.reserve.grow(),
+                Change::Keep | Change::Shrink => break,
+            };
+            self.put_into_ring(buffer);
+            // One for each receive that found none, and then as after any.
+            seen = Seen::Picked;
+        }
+        self.memory.publish(self.tail.get());
+    }
+
+    fn stock(&self) -> Stock {
+        if !self.reserve.aside.borrow().is_empty() {
+            Stock::Aside
+        } else if self.reserve.used.get() < self.memory.entries() {
+            Stock::Growable
+        } else {
+            Stock::Exhausted
+        }
+    }
+
+    /// True if there is something that may have to be given back in a while.
+    #[inline]
+    pub(crate) fn has_surplus(&self) -> bool {
+        let Reserve { base, depth, used, aside, .. } = &self.reserve;
+        depth.get() > *base || used.get() > *base && !aside.borrow().is_empty()
+    }
+
+    /// Gives back what was not needed for a period; how long until the next look.
+    pub(crate) fn tend(&self, now: Duration) -> Option<Duration> {
+        let reserve = &self.reserve;
+        let left = reserve.since.get().map_or(PERIOD, |since| (since + PERIOD).saturating_sub(now));
+        if reserve.since.get().is_some() && !left.is_zero() {
+            return Some(left);
+        }
+        if reserve.since.get().is_some() && !reserve.was_dry.get() {
+            self.set_depth(Seen::Rested);
+            if size::change(Seen::Rested, self.fill(), self.stock()) == Change::Shrink {
+                reserve.shrink(|buffer| self.memory.discard(buffer));
+            }
+        }
+        reserve.was_dry.set(false);
+        reserve.aside_min.set(reserve.aside.borrow().len());
+        reserve.since.set(self.has_surplus().then_some(now));
+        reserve.since.get().map(|_| PERIOD)
     }
 
     /// The kernel is done picking `buffer`, which is normally the one at the head.
@@ -247,13 +371,26 @@ impl GroupState {
         assert!(held.leases.get() > 0, "buffer {buffer} was given back twice");
         held.leases.set(held.leases.get() - 1);
         if held.leases.get() == 0 && !held.with_kernel.get() {
-            self.put_into_ring(buffer);
-            self.memory.publish(self.tail.get());
-            let next = self.waiters.borrow_mut().queue.pop_front();
-            if let Some((_, waker)) = next {
-                waker.wake();
+            match size::home(self.fill()) {
+                Home::IntoTheRing => {
+                    self.put_into_ring(buffer);
+                    self.memory.publish(self.tail.get());
+                    let next = self.waiters.borrow_mut().queue.pop_front();
+                    if let Some((_, waker)) = next {
+                        waker.wake();
+                    }
+                }
+                // Nobody waits for room: there is some.
+                Home::Aside => self.reserve.aside.borrow_mut().push(buffer),
             }
         }
+    }
+
+    /// Bytes of the group that a lease of `len` bytes keeps from others. Leases of one incremental buffer share
+    /// it, and still one small lease keeps all of it.
+    pub(crate) fn kept_by(&self, len: u32) -> u32 {
+        let whole = self.memory.buffer_bytes();
+        if self.incremental { len.max(whole / 16) } else { whole }
     }
 
     /// The buffer behind `buffer` in its bundle.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::completion::Completion;
 use crate::pool::Group;
+use crate::pool::account::{Account, Charge};
 use crate::pool::group::GroupState;
 
 /// A part of a pooled buffer: read it, split it, send it on; dropping it gives it back.
@@ -26,6 +27,8 @@ pub(crate) struct Piece {
     buffer: u16,
     offset: u32,
     len: u32,
+    /// Who answers for it, if somebody does.
+    charge: Option<Rc<Charge>>,
 }
 
 /// Whose memory it is.
@@ -52,20 +55,31 @@ impl Lease {
             return Self::empty();
         }
         let len = u32::try_from(bytes.len()).expect("fewer than 4 GiB in one lease");
-        Self(Some(Box::new(Piece { holder: Holder::Own(Rc::from(bytes)), buffer: 0, offset: 0, len })))
+        let holder = Holder::Own(Rc::from(bytes));
+        Self(Some(Box::new(Piece { holder, buffer: 0, offset: 0, len, charge: None })))
     }
 
     /// Bytes of a buffer that counts this lease as a holder. [buffer-held]
     #[inline]
     fn of_group(state: Rc<GroupState>, buffer: u16, offset: u32, len: u32) -> Self {
         let Some(mut piece) = state.spare_pieces.take_one() else {
-            return Self(Some(Box::new(Piece { holder: Holder::Group(state), buffer, offset, len })));
+            let holder = Holder::Group(state);
+            return Self(Some(Box::new(Piece { holder, buffer, offset, len, charge: None })));
         };
         piece.holder = Holder::Group(state);
         piece.buffer = buffer;
         piece.offset = offset;
         piece.len = len;
         Self(Some(piece))
+    }
+
+    /// Lets `account` answer for what this lease keeps of its group, until it and all that is split off it are
+    /// dropped. Memory of its own, or nothing, is not charged.
+    pub fn charge_to(&mut self, account: &Account) {
+        let Some(piece) = &mut self.0 else { return };
+        if let Holder::Group(state) = &piece.holder {
+            piece.charge = Some(account.charge(state.kept_by(piece.len)));
+        }
     }
 
     /// Splits off the bytes from `at` on; this lease keeps those before it. Copies nothing.
@@ -110,9 +124,14 @@ impl Lease {
         let (offset, len) = (piece.offset + from as u32, (to - from) as u32);
         if let Holder::Group(state) = &piece.holder {
             state.share(piece.buffer);
-            return Self::of_group(state.clone(), piece.buffer, offset, len);
+            let mut part = Self::of_group(state.clone(), piece.buffer, offset, len);
+            if let (Some(part), Some(charge)) = (&mut part.0, &piece.charge) {
+                part.charge = Some(charge.clone());
+            }
+            return part;
         }
-        Self(Some(Box::new(Piece { holder: piece.holder.clone(), buffer: 0, offset, len })))
+        let holder = piece.holder.clone();
+        Self(Some(Box::new(Piece { holder, buffer: 0, offset, len, charge: None })))
     }
 }
 
@@ -143,6 +162,7 @@ impl Drop for Lease {
         let Some(mut piece) = self.0.take() else { return };
         if let Holder::Group(state) = std::mem::replace(&mut piece.holder, Holder::Nobody) {
             let buffer = piece.buffer;
+            drop(piece.charge.take());
             state.spare_pieces.keep(piece);
             state.give_back(buffer);
         }

@@ -9,7 +9,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::param::page_size;
 
 /// The most entries of one ring: the kernel's limit.
 pub(crate) const ENTRIES_MAX: u16 = 1 << 15;
@@ -26,7 +27,9 @@ impl Mapping {
     fn new(bytes: usize) -> io::Result<Self> {
         // SAFETY: [group-mapped] a fresh private mapping, chosen by the kernel, overlaps nothing of ours.
         let start = unsafe {
-            mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+            let (access, flags) =
+                (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+            mmap_anonymous(std::ptr::null_mut(), bytes, access, flags)
         }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, bytes })
@@ -100,6 +103,21 @@ impl GroupMemory {
         let shared = unsafe { AtomicU16::from_ptr(tail_address.cast_mut()) };
         // Release: the kernel that sees the tail sees the entries.
         shared.store(tail, Ordering::Release);
+    }
+
+    /// Gives the memory of a buffer that is neither in the ring nor leased back to the system: whole pages that are
+    /// its own. It can be used again, and begins with zeros.
+    pub(crate) fn discard(&self, buffer: u16) {
+        assert!(buffer < self.entries, "buffer {buffer} of {}", self.entries);
+        let page = page_size();
+        let start = self.buffer_start(buffer);
+        let skipped = start.align_offset(page).min(self.buffer_bytes as usize);
+        let whole = (self.buffer_bytes as usize - skipped) / page * page;
+        let start = start.wrapping_add(skipped);
+        // SAFETY: [group-mapped] the pages lie in the mapping, within one buffer; [buffer-held] the kernel does not
+        // know of it, and no lease covers it, so nobody misses what it held.
+        let discarded = unsafe { madvise(start.cast(), whole, Advice::LinuxDontNeed) };
+        debug_assert!(discarded.is_ok(), "{discarded:?}");
     }
 
     /// Bytes of one buffer that the kernel has reported.

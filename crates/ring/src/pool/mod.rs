@@ -15,8 +15,12 @@
 
 mod group;
 mod lease;
+mod account;
+mod reserve;
+mod size;
 mod memory;
 
+pub use account::Account;
 pub(crate) use group::GroupState;
 pub use group::{Group, GroupConfig, Room};
 pub use lease::{Lease, Received};

@@ -85,7 +85,7 @@ fn a_driver_dropped_with_orphans_in_flight_frees_them_and_their_descriptors() {
     for _ in 0..1000 {
         drop(driver.handle().submit(recv(&socket, &witness)));
     }
-    let config = GroupConfig { buffers: 8, buffer_bytes: 64, incremental: false };
+    let config = GroupConfig { buffers: 8, buffers_max: 8, buffer_bytes: 64, incremental: false };
     let group = driver.handle().open_group(config).expect("a group");
     theirs.write_all(&[1; 100]).expect("sent");
     let received = driver.handle().submit_multi(ops::RecvMulti { socket, group, bundle: false });

@@ -280,7 +280,7 @@ fn group(driver: &Driver, name: &str) -> Option<coronet_ring::Group> {
     if !can(driver, name, &["recv_multi", "buffer_groups"]) {
         return None;
     }
-    let config = GroupConfig { buffers: 8, buffer_bytes: 64, incremental: false };
+    let config = GroupConfig { buffers: 8, buffers_max: 8, buffer_bytes: 64, incremental: false };
     Some(driver.handle().open_group(config).expect("a group"))
 }
 

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use crate::ring;
 use crate::support::kernel::{can, next, turn_until};
@@ -26,6 +27,11 @@ struct Rig {
 }
 
 fn rig(name: &str, kind: Kind, buffers: u16, buffer_bytes: u32) -> Option<Rig> {
+    growing(name, kind, (buffers, buffers), buffer_bytes)
+}
+
+/// A group of so many buffers at first, and so many at most.
+fn growing(name: &str, kind: Kind, (buffers, buffers_max): (u16, u16), buffer_bytes: u32) -> Option<Rig> {
     let driver = ring(name, 64)?;
     let kind_needs = match kind {
         Kind::Plain => "buffer_groups",
@@ -37,7 +43,7 @@ fn rig(name: &str, kind: Kind, buffers: u16, buffer_bytes: u32) -> Option<Rig> {
     if !can(&driver, name, &["recv_multi", kind_needs]) {
         return None;
     }
-    let config = GroupConfig { buffers, buffer_bytes, incremental: kind == Kind::Incremental };
+    let config = GroupConfig { buffers, buffers_max, buffer_bytes, incremental: kind == Kind::Incremental };
     let group = driver.handle().open_group(config).expect("a group");
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     Some(Rig { driver, group, kind, ours: SharedFd::new(OwnedFd::from(ours)), theirs })
@@ -190,6 +196,38 @@ fn an_empty_group_ends_the_stream_and_room_wakes_when_a_buffer_comes_home() {
     rig.gather(&mut stream, 16, |lease| assert_eq!(*lease, [5; 16]));
     drop(leases);
     rig.assert_home(stream, 0);
+}
+
+/// The trap: the kernel does not see what was added, or fills what was given back.
+#[test]
+fn a_group_that_may_grow_takes_all_in_while_leases_are_held_and_shrinks_when_they_are_not() {
+    let name = "a_group_that_may_grow_takes_all_in_while_leases_are_held_and_shrinks_when_they_are_not";
+    for kind in [Kind::Plain, Kind::Incremental, Kind::Bundle] {
+        let Some(mut rig) = growing(name, kind, (4, 64), 4096) else { continue };
+        let mut stream = rig.receive();
+        for round in 0..3 {
+            let sent: Vec<u8> = (round..round + 40 * 4096).map(byte).collect();
+            rig.theirs.write_all(&sent).expect("sent");
+            let mut leases = Vec::new();
+            rig.gather(&mut stream, sent.len(), |lease| leases.push(lease));
+            assert!(leases.iter().flat_map(|lease| lease.iter()).eq(&sent), "{kind:?}, round {round}");
+            assert!(rig.group.bytes() >= 40 * 4096, "{kind:?}: all of it is held");
+            drop(leases);
+        }
+        // What is in the ring is the kernel's, and comes home with the bytes that it takes.
+        for _ in 0..10_000 {
+            if !rig.group.is_grown() {
+                break;
+            }
+            rig.theirs.write_all(&[7; 4096]).expect("sent");
+            rig.gather(&mut stream, 4096, drop);
+            rig.driver.turn(Some(Duration::from_millis(5))).expect("a turn");
+        }
+        assert_eq!(rig.group.bytes(), 4 * 4096, "{kind:?}");
+        assert_eq!(rig.group.grown(), rig.group.shrunk());
+        assert_eq!(rig.driver.stats().pool_bytes, rig.group.bytes());
+        rig.assert_home(stream, 0);
+    }
 }
 
 /// The trap: items that nobody took hold buffers; a peer that sends on uses up the group.

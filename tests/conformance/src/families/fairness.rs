@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use coronet::metrics;
+use coronet::ring::Lease;
 use coronet::time::{Instant, sleep};
 
 use crate::kernel::Kernel;
@@ -12,6 +14,7 @@ use crate::support::{bytes_at, check, pair};
 
 pub(crate) const ALL: &[Promise] = &[
     promise!(a_flood_on_one_connection_does_not_starve_another),
+    promise!(a_reader_that_keeps_what_it_gets_leaves_the_pool_to_others),
     promise!(a_flood_does_not_hold_up_timers),
     promise!(a_task_that_never_waits_lets_others_run),
 ];
@@ -47,6 +50,48 @@ async fn a_flood_on_one_connection_does_not_starve_another(kernel: Kernel) {
     over.set(true);
     drop(stream);
     flood.await.expect("no panic");
+    echo.await.expect("no panic");
+}
+
+/// Takes `len` bytes and keeps each lease.
+async fn hoard(len: usize) -> Vec<Lease> {
+    let (stream, peer) = pair().await;
+    let writer = coronet::spawn(async move {
+        for start in (0..len).step_by(4_000) {
+            peer.write_all(bytes_at(start, (len - start).min(4_000))).await.0.expect("the peer reads");
+        }
+    });
+    let (mut kept, mut bytes) = (Vec::new(), 0);
+    while bytes < len {
+        let lease = stream.recv().await.expect("no reset");
+        check(bytes, &lease);
+        bytes += lease.len();
+        kept.push(lease);
+    }
+    writer.await.expect("no panic");
+    kept
+}
+
+async fn a_reader_that_keeps_what_it_gets_leaves_the_pool_to_others(kernel: Kernel) {
+    /// At first, what one stream may keep of what came on top, and completions that were under way then.
+    const BYTES_MAX: u64 = (2 + 1 + 5) << 20;
+    let kept = hoard(kernel.count(24 << 20, 300_000)).await;
+    let before = metrics();
+    assert!(before.pool_bytes <= BYTES_MAX, "{before:?}");
+    let (stream, peer) = pair().await;
+    let echo = coronet::spawn(async move { coronet::io::forward(&peer, &peer).await.expect("an echo") });
+    for round in 0..kernel.count(300, 20) {
+        stream.write_all(bytes_at(round * 10, 10)).await.0.expect("the peer reads");
+        let (result, bytes) = stream.read_exact([0; 10]).await;
+        result.expect("the answer");
+        check(round * 10, &bytes);
+    }
+    let after = metrics();
+    if kernel != Kernel::Simulated && before.pool_bytes > 0 {
+        assert!(before.receives_over_budget > 0, "{before:?}");
+        assert_eq!(after.receives_without_pool, before.receives_without_pool, "it found buffers: {after:?}");
+    }
+    drop((stream, kept));
     echo.await.expect("no panic");
 }
 

@@ -20,6 +20,7 @@ pub(crate) const ALL: &[Promise] = &[
     promise!(a_slow_writer_keeps_nobody_busy),
     promise!(operations_that_find_the_queue_full_run_in_the_end).entries(8),
     promise!(many_streams_share_few_buffers),
+    promise!(memory_that_a_burst_took_goes_back),
 ];
 
 async fn ping(address: SocketAddr) {
@@ -128,5 +129,60 @@ async fn many_streams_share_few_buffers(kernel: Kernel) {
     }
     while let Some(ended) = tasks.join_next().await {
         ended.expect("no panic");
+    }
+}
+
+/// The trap: buffers in the kernel's ring cannot be taken from it, so they go back as traffic brings them home.
+async fn memory_that_a_burst_took_goes_back(kernel: Kernel) {
+    let (count, len) = (kernel.count(16, 12), kernel.count(512 << 10, 4_000));
+    let piece = kernel.count(3_000, 300);
+    let (stream, peer) = pair().await;
+    let start = metrics();
+    let mut tasks = JoinSet::new();
+    for _ in 0..count {
+        let (stream, peer) = pair().await;
+        let _ = tasks.spawn(async move {
+            let write = async {
+                for start in (0..len).step_by(piece) {
+                    peer.write_all(bytes_at(start, (len - start).min(piece))).await.0.expect("it reads");
+                }
+            };
+            let read = async {
+                let (mut kept, mut bytes) = (Vec::new(), 0);
+                while bytes < len {
+                    kept.push(stream.recv().await.expect("no reset"));
+                    bytes += kept.last().map_or(0, |lease| lease.len());
+                }
+                kept
+            };
+            coronet::join!(write, read).1
+        });
+    }
+    let mut kept = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        kept.push(ended.expect("no panic"));
+    }
+    let burst = metrics();
+    drop(kept);
+    if kernel == Kernel::Simulated {
+        // It says that there is no buffer, now and then, whatever there is: so the pool grows on.
+        return;
+    }
+    for round in 0..4_000 {
+        if metrics().pool_bytes <= start.pool_bytes {
+            break;
+        }
+        // As much as a buffer holds, so that it is used up also where one serves many receives.
+        let piece = 256 << 10;
+        let write = async { peer.write_all(bytes_at(round, piece)).await.0.expect("it reads") };
+        let (result, _) = coronet::join!(stream.read_exact(Vec::with_capacity(piece)), write).0;
+        result.expect("no reset");
+        sleep(Duration::from_millis(5)).await;
+    }
+    let end = metrics();
+    assert_eq!(end.pool_bytes, start.pool_bytes, "{end:?}");
+    assert_eq!(end.pool_grown - start.pool_grown, end.pool_shrunk - start.pool_shrunk, "{end:?}");
+    if start.pool_bytes > 0 {
+        assert!(burst.pool_bytes > start.pool_bytes, "the burst was larger than the pool: {burst:?}");
     }
 }

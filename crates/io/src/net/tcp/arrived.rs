@@ -1,8 +1,8 @@
-//! The bytes that have arrived and nobody has taken, in order.
+//! The bytes that have arrived and nobody has taken, in order; and what the reader keeps of those that it took.
 
 use std::collections::VecDeque;
 
-use coronet_ring::Lease;
+use coronet_ring::{Account, Lease};
 
 /// A queue of leases. One word while it is empty, which is nearly always, and streams are many.
 #[derive(Default)]
@@ -12,6 +12,7 @@ pub(super) struct Arrived(Option<Box<Queue>>);
 struct Queue {
     leases: VecDeque<Lease>,
     bytes: usize,
+    account: Account,
 }
 
 impl Arrived {
@@ -24,6 +25,17 @@ impl Arrived {
     /// Pieces that they come in.
     pub(super) fn pieces(&self) -> usize {
         self.0.as_ref().map_or(0, |queue| queue.leases.len())
+    }
+
+    /// What leases of this stream keep of the pool, if they are counted.
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.0.as_ref().map(|queue| &queue.account)
+    }
+
+    /// As [`Self::account`]; from here on they are counted.
+    #[cold]
+    pub(super) fn open_account(&mut self) -> Account {
+        self.0.get_or_insert_default().account.clone()
     }
 
     /// Adds bytes behind the others.

@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use coronet_ring::{Lease, OpFuture, OpStream};
+use coronet_ring::{Account, Group, Lease, OpFuture, OpStream};
 
 use super::TcpStream;
 use super::arrived::Arrived;
@@ -40,22 +40,40 @@ enum Cause {
     NoBuffers,
 }
 
-/// Chooses the mode of the next receive.
-///
-/// `buffers` is what the kernel can pick from now, `None` where there are no groups. `bundles`: one receive may
-/// bring several of them, and it makes a difference.
-fn next_mode(cause: Cause, buffers: Option<usize>, traffic: Traffic, bundles: bool) -> Mode {
-    match (cause, buffers, traffic, bundles) {
-        (Cause::Fresh | Cause::NoBuffers, None, Traffic::Messages, _) => Mode::Owned,
-        (Cause::Fresh | Cause::NoBuffers, None, Traffic::Stream, _) => Mode::OwnedLarge,
+/// What the pool has for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pool {
+    /// There is none.
+    Absent,
+    /// As large as it may become, and empty; or the stream keeps too much of it.
+    Closed,
+    /// Buffers, and no more than these.
+    Full,
+    /// Buffers, and more of them as soon as they do not suffice.
+    Growing,
+}
+
+/// Chooses the mode of the next receive. `bundles`: one may bring several buffers, and it makes a difference.
+fn next_mode(cause: Cause, pool: Pool, traffic: Traffic, bundles: bool) -> Mode {
+    match (cause, pool, traffic, bundles) {
+        (Cause::Fresh | Cause::NoBuffers, Pool::Absent, Traffic::Messages, _) => Mode::Owned,
+        (Cause::Fresh | Cause::NoBuffers, Pool::Absent, Traffic::Stream, _) => Mode::OwnedLarge,
         // Other streams hold them all. Their owner may be waiting for us, so do not wait for them.
-        (Cause::NoBuffers, Some(_), Traffic::Messages | Traffic::Stream, _)
-        | (Cause::Fresh, Some(0), Traffic::Messages | Traffic::Stream, _) => Mode::Owned,
-        (Cause::Fresh, Some(1..), Traffic::Messages, _) => Mode::Multishot,
-        (Cause::Fresh, Some(1..), Traffic::Stream, true) => Mode::Bundle,
-        (Cause::Fresh, Some(1..), Traffic::Stream, false) => Mode::Multishot,
+        (Cause::Fresh | Cause::NoBuffers, Pool::Closed, Traffic::Messages | Traffic::Stream, _)
+        | (Cause::NoBuffers, Pool::Full, Traffic::Messages | Traffic::Stream, _) => Mode::Owned,
+        // A growing pool grew by one because of us. It cannot go on for ever: then it is full.
+        (Cause::NoBuffers, Pool::Growing, Traffic::Messages, _)
+        | (Cause::Fresh, Pool::Full | Pool::Growing, Traffic::Messages, _) => Mode::Multishot,
+        (Cause::NoBuffers, Pool::Growing, Traffic::Stream, true)
+        | (Cause::Fresh, Pool::Full | Pool::Growing, Traffic::Stream, true) => Mode::Bundle,
+        (Cause::NoBuffers, Pool::Growing, Traffic::Stream, false)
+        | (Cause::Fresh, Pool::Full | Pool::Growing, Traffic::Stream, false) => Mode::Multishot,
     }
 }
+
+/// Bytes that one stream may keep of a pool that had to grow: then it goes on with buffers of its own, until its
+/// reader dropped enough. What the pool has at first is not counted, so that nothing is counted as a rule.
+const BUDGET_BYTES: u64 = 1024 * 1024;
 
 /// Bytes of an owned receive: as much as one buffer of a plain group.
 const OWNED_BYTES: usize = 16 * 1024;
@@ -197,24 +215,34 @@ impl Receive {
         let By { socket, .. } = by;
         loop {
             match &mut self.source {
-                Source::Idle(cause) => self.source = arm(*cause, by),
+                Source::Idle(cause) => self.source = arm(*cause, by, is_over_budget(self.arrived.account())),
                 Source::Multishot(stream) => match ready!(stream.poll_done(cx)) {
                     Some(done) => {
                         let result = done.result;
                         let is_cut = done.sock_nonempty();
                         let group = socket.context.receive_group().expect("a multishot picks from the group");
                         let mut is_large = false;
+                        let account = group.is_grown().then(|| self.arrived.open_account());
+                        let was_over = is_over_budget(account.as_ref());
+                        let charged = |mut lease: Lease| {
+                            account.iter().for_each(|account| lease.charge_to(account));
+                            lease
+                        };
                         let first = match group.receive_whole(done) {
-                            Ok(lease) => lease,
+                            Ok(lease) => charged(lease),
                             Err(bundle) => {
                                 is_large = true;
-                                let mut leases = group.receive(bundle);
+                                let mut leases = group.receive(bundle).map(charged);
                                 let first = leases.next().unwrap_or(Lease::empty());
                                 leases.for_each(|lease| self.arrived.push(lease));
                                 first
                             }
                         };
                         if result > 0 {
+                            if !was_over && is_over_budget(account.as_ref()) {
+                                count(&socket.context.receives().over_budget);
+                                stream.request_cancel();
+                            }
                             if socket.context.bundles() {
                                 let piece = match (is_cut, is_large) {
                                     (true, true | false) => Piece::Cut,
@@ -286,11 +314,24 @@ fn errno(result: i32) -> io::Error {
     io::Error::from_raw_os_error(-result)
 }
 
-fn arm(cause: Cause, By { socket, flow }: By<'_>) -> Source {
+fn is_over_budget(account: Option<&Account>) -> bool {
+    account.is_some_and(|account| account.held() > BUDGET_BYTES)
+}
+
+fn pool_of(group: Option<&Group>, is_over_budget: bool) -> Pool {
+    match group {
+        None => Pool::Absent,
+        Some(group) if is_over_budget || group.available() == 0 => Pool::Closed,
+        Some(group) if group.can_grow() => Pool::Growing,
+        Some(_) => Pool::Full,
+    }
+}
+
+fn arm(cause: Cause, By { socket, flow }: By<'_>, is_over_budget: bool) -> Source {
     let traffic = flow.get().traffic();
     let group = socket.context.receive_group();
-    let available = group.map(coronet_ring::Group::available);
-    let mode = next_mode(cause, available, traffic, socket.context.bundles());
+    let pool = pool_of(group, is_over_budget);
+    let mode = next_mode(cause, pool, traffic, socket.context.bundles());
     let room = match (mode, group) {
         (Mode::Multishot, Some(group)) => {
             let recv = op::RecvMulti::new(socket.fd.clone(), group.clone());
@@ -361,30 +402,26 @@ impl std::fmt::Debug for RecvLease<'_> {
 mod tests {
     use super::*;
 
+    const EVERY: [Pool; 4] = [Pool::Absent, Pool::Closed, Pool::Full, Pool::Growing];
+
     #[test]
     fn an_empty_group_never_makes_a_stream_wait() {
+        use Mode::{Multishot, Owned};
         for bundles in [false, true] {
-            let next = |cause, buffers| next_mode(cause, buffers, Traffic::Messages, bundles);
-            assert_eq!(next(Cause::Fresh, Some(3)), Mode::Multishot);
-            assert_eq!(next(Cause::Fresh, Some(0)), Mode::Owned);
-            assert_eq!(next(Cause::NoBuffers, Some(0)), Mode::Owned);
-            assert_eq!(next(Cause::NoBuffers, Some(3)), Mode::Owned, "data waits now");
-            assert_eq!(next(Cause::Fresh, None), Mode::Owned);
-            assert_eq!(next(Cause::NoBuffers, None), Mode::Owned);
+            let next = |cause| EVERY.map(|pool| next_mode(cause, pool, Traffic::Messages, bundles));
+            assert_eq!(next(Cause::Fresh), [Owned, Owned, Multishot, Multishot]);
+            // Data waits: either there is a buffer for it now, or it comes into one of our own.
+            assert_eq!(next(Cause::NoBuffers), [Owned, Owned, Owned, Multishot]);
         }
     }
 
     #[test]
     fn a_stream_is_received_in_large_pieces_where_there_is_a_way() {
-        let next = |cause, buffers, bundles| next_mode(cause, buffers, Traffic::Stream, bundles);
-        assert_eq!(next(Cause::Fresh, Some(3), true), Mode::Bundle);
-        assert_eq!(next(Cause::Fresh, Some(3), false), Mode::Multishot);
-        for bundles in [false, true] {
-            assert_eq!(next(Cause::Fresh, Some(0), bundles), Mode::Owned);
-            assert_eq!(next(Cause::NoBuffers, Some(0), bundles), Mode::Owned);
-            assert_eq!(next(Cause::NoBuffers, Some(3), bundles), Mode::Owned);
-            assert_eq!(next(Cause::Fresh, None, bundles), Mode::OwnedLarge);
-            assert_eq!(next(Cause::NoBuffers, None, bundles), Mode::OwnedLarge);
+        use Mode::{Bundle, Multishot, Owned, OwnedLarge};
+        for (bundles, pooled) in [(false, Multishot), (true, Bundle)] {
+            let next = |cause| EVERY.map(|pool| next_mode(cause, pool, Traffic::Stream, bundles));
+            assert_eq!(next(Cause::Fresh), [OwnedLarge, Owned, pooled, pooled]);
+            assert_eq!(next(Cause::NoBuffers), [OwnedLarge, Owned, Owned, pooled]);
         }
     }
 }

@@ -1,11 +1,25 @@
 //! The bookkeeping, with completions made by hand.
 
 use super::*;
-use crate::pool::Lease;
+use crate::pool::{Account, Lease};
 
 fn group(buffers: u16, buffer_bytes: u32, incremental: bool) -> Group {
-    let config = GroupConfig { buffers, buffer_bytes, incremental };
+    made(GroupConfig { buffers, buffers_max: buffers, buffer_bytes, incremental })
+}
+
+fn made(config: GroupConfig) -> Group {
     Group { state: Rc::new(GroupState::new(GroupId::new(0, 1), config).expect("memory")) }
+}
+
+/// 4 buffers at first, 16 at most.
+fn growing(buffer_bytes: u32) -> Group {
+    made(GroupConfig { buffers: 4, buffers_max: 16, buffer_bytes, incremental: false })
+}
+
+/// One byte in the buffer that is next in the ring.
+fn pick(group: &Group) -> Lease {
+    let next = group.state.mirror[group.state.index(group.state.head.get())].get();
+    arrive(group, next, 1, false, false).pop().expect("a byte")
 }
 
 fn arrive(group: &Group, buffer: u16, result: i32, more: bool, bundle: bool) -> Vec<Lease> {
@@ -103,4 +117,116 @@ fn positions_may_wrap() {
         assert_eq!(arrive(&group, picked, 8, false, false).len(), 1);
     }
     assert_eq!(group.available(), 2);
+}
+
+#[test]
+fn a_group_grows_while_its_buffers_are_held_until_its_maximum() {
+    let group = growing(16);
+    let mut leases: Vec<_> = (0..3).map(|_| pick(&group)).collect();
+    assert_eq!((group.bytes(), group.is_grown(), group.available()), (4 * 16, false, 1));
+    for held in 4..=15 {
+        leases.push(pick(&group));
+        assert_eq!((group.available(), group.bytes()), (1, (held + 1) * 16), "one more than is held");
+    }
+    assert!(!group.can_grow());
+    leases.push(pick(&group));
+    assert_eq!((group.available(), group.leased(), group.grown()), (0, 16, 12));
+}
+
+#[test]
+fn each_receive_that_found_no_buffer_deepens_the_ring_by_one() {
+    let group = growing(16);
+    group.state.ran_dry();
+    assert_eq!((group.available(), group.grown()), (4, 0), "not for want of buffers");
+    let held = pick(&group);
+    for _ in 0..3 {
+        group.state.arrive(&mut Completion::failed(libc::ENOBUFS), false);
+        group.state.ran_dry();
+    }
+    drop(held);
+    assert_eq!((group.available(), group.grown()), (7, 3));
+    let leases: Vec<_> = (0..5).map(|_| pick(&group)).collect();
+    drop(leases);
+    assert_eq!(group.available(), 7, "as deep as it became");
+}
+
+/// The trap: what was given back too early is missing, what is never given back is lost to the system.
+#[test]
+fn buffers_that_nobody_needed_for_a_period_give_their_memory_back() {
+    let group = growing(8192);
+    let state = &group.state;
+    let leases: Vec<_> = (0..10).map(|_| pick(&group)).collect();
+    assert!(!state.has_surplus(), "all are needed");
+    drop(leases);
+    assert_eq!((group.available(), group.bytes()), (4, 11 * 8192), "the others lie aside");
+    assert!(state.has_surplus());
+    let mut now = Duration::from_secs(100);
+    assert_eq!(state.tend(now), Some(PERIOD));
+    now += PERIOD / 2;
+    assert_eq!((state.tend(now), group.shrunk()), (Some(PERIOD / 2), 0), "not yet");
+    // Five of those that lie aside are needed once more in this period.
+    drop((0..8).map(|_| pick(&group)).collect::<Vec<_>>());
+    now += PERIOD / 2;
+    assert_eq!(state.tend(now), Some(PERIOD));
+    assert_eq!((group.shrunk(), group.bytes()), (2, 9 * 8192), "two of seven were not");
+    now += PERIOD;
+    assert_eq!(state.tend(now), None, "nothing is left to look after");
+    assert_eq!((group.shrunk(), group.bytes(), group.is_grown()), (7, 4 * 8192, false));
+    // They can be had again.
+    let leases: Vec<_> = (0..16).map(|_| pick(&group)).collect();
+    assert_eq!((group.leased(), group.grown()), (16, 7 + 12));
+    drop(leases);
+}
+
+#[test]
+fn a_ring_that_was_found_empty_stays_deep_for_a_period_without_it() {
+    let group = growing(16);
+    let mut now = Duration::ZERO;
+    let held = pick(&group);
+    group.state.ran_dry();
+    assert_eq!(group.state.tend(now), Some(PERIOD));
+    group.state.ran_dry();
+    drop(held);
+    now += PERIOD;
+    assert_eq!(group.state.tend(now), Some(PERIOD), "it was found empty again");
+    now += PERIOD;
+    assert_eq!(group.state.tend(now), None);
+    // What is in the ring is the kernel's: it is laid aside when it comes home.
+    assert_eq!((group.available(), group.bytes()), (6, 6 * 16));
+    for _ in 0..6 {
+        drop(pick(&group));
+    }
+    assert_eq!((group.available(), group.state.has_surplus()), (4, true));
+}
+
+#[test]
+fn what_was_used_last_is_used_next() {
+    let group = growing(16);
+    let leases: Vec<_> = (0..8).map(|_| pick(&group)).collect();
+    let last = group.state.reserve.used.get();
+    drop(leases);
+    let aside = group.state.reserve.aside.borrow().last().copied().expect("some lie aside");
+    let held: Vec<_> = (0..4).map(|_| pick(&group)).collect();
+    assert_eq!(group.state.reserve.used.get(), last, "nothing new is touched");
+    assert_eq!(group.state.mirror[group.state.index(group.state.head.get())].get(), aside);
+    drop(held);
+}
+
+#[test]
+fn a_lease_is_off_the_account_when_its_last_part_is_dropped() {
+    let group = growing(16);
+    let (account, mut lease) = (Account::default(), pick(&group));
+    lease.charge_to(&account);
+    assert_eq!(account.held(), 16, "the whole buffer, for one byte");
+    let part = lease.split_off(0);
+    drop(lease);
+    assert_eq!(account.held(), 16);
+    drop(part);
+    assert_eq!(account.held(), 0);
+    // Its place serves the next lease, which nobody answers for.
+    drop(pick(&group));
+    assert_eq!(account.held(), 0);
+    let mut own = Lease::copy_of(b"no buffer");
+    own.charge_to(&account);
+    assert_eq!(account.held(), 0);
 }
