@@ -13,7 +13,7 @@ pub(crate) struct Options {
     /// Under a minute of measuring: fewer rows and cells.
     #[arg(long, conflicts_with = "full")]
     pub(crate) quick: bool,
-    /// The sweep: 1 to 4096 connections, 64 B to 256 KiB, with and without pipelining. Takes long.
+    /// The sweep: 1 to 4096 connections, 64 B to 256 KiB, with and without pipelining, and 9000 idle ones. Takes long.
     #[arg(long)]
     pub(crate) full: bool,
     /// Only these workloads (echo, pipelined, churn, stream, proxy, latency, idle) or cells (`--list` names them).

@@ -215,7 +215,7 @@ fn sweep() -> Vec<Cell> {
     );
     cells.extend([(64, 50), (16 << 10, 8)].map(|(s, c)| Cell::new(Workload::Proxy, s, c, 1)));
     cells.extend([(64, 50), (16 << 10, 8)].map(|(s, c)| Cell::new(Workload::Latency, s, c, 1)));
-    cells.push(Cell::new(Workload::Idle, 64, 5000, 1));
+    cells.push(Cell::new(Workload::Idle, 64, 9000, 1));
     cells
 }
 
@@ -256,6 +256,7 @@ mod tests {
         let full = plan("--full").unwrap();
         assert!(full.left_out.contains(&Cell::new(Workload::Pipelined, 256 << 10, 4096, 16)));
         assert!(full.cells.contains(&Cell::new(Workload::Echo, 64, 4096, 1)));
+        assert_eq!(plan("--only idle-64x9000x1").unwrap().cells, [Cell::new(Workload::Idle, 64, 9000, 1)]);
     }
 
     #[test]
