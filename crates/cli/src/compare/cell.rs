@@ -19,6 +19,8 @@ pub(crate) enum Workload {
     Stream,
     /// An echo through a proxy.
     Proxy,
+    /// One way through a proxy, to a server that reads and drops.
+    Relay,
     /// Echo at a fixed rate, the same for all: latency without coordinated omission.
     Latency,
     /// Connections that do nothing: what memory they hold.
@@ -34,6 +36,7 @@ impl Workload {
             Self::Churn => "churn",
             Self::Stream => "stream",
             Self::Proxy => "proxy",
+            Self::Relay => "relay",
             Self::Latency => "latency",
             Self::Idle => "idle",
         }
@@ -42,7 +45,7 @@ impl Workload {
     /// The metrics that are compared; the first is the one that charts show.
     pub(crate) fn metrics(self) -> &'static [Metric] {
         match self {
-            Self::Echo | Self::Pipelined | Self::Churn | Self::Stream | Self::Proxy => {
+            Self::Echo | Self::Pipelined | Self::Churn | Self::Stream | Self::Proxy | Self::Relay => {
                 &[Metric::Throughput, Metric::Cpu]
             }
             Self::Latency => &[Metric::P99, Metric::Cpu],
@@ -50,12 +53,26 @@ impl Workload {
         }
     }
 
+    /// Whether the row is a proxy, and what it connects to does this.
+    pub(crate) fn behind_the_proxy(self) -> Option<Self> {
+        match self {
+            Self::Proxy => Some(Self::Echo),
+            Self::Relay => Some(Self::Stream),
+            Self::Echo | Self::Pipelined | Self::Churn | Self::Stream | Self::Latency | Self::Idle => None,
+        }
+    }
+
+    /// True if bytes go one way, so that their rate says more than that of messages.
+    pub(crate) fn is_one_way(self) -> bool {
+        matches!(self, Self::Stream | Self::Relay)
+    }
+
     /// What one request is, in the plural.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Echo | Self::Pipelined | Self::Proxy | Self::Latency => "requests",
             Self::Churn => "connections",
-            Self::Stream => "messages",
+            Self::Stream | Self::Relay => "messages",
             Self::Idle => "idle connections",
         }
     }
@@ -145,6 +162,7 @@ impl Cell {
             Workload::Churn => format!("Connect, echo {size}, close; {connections} at a time"),
             Workload::Stream => format!("One-way stream, {size} messages, {connections}"),
             Workload::Proxy => format!("Proxy, {size}, {connections}"),
+            Workload::Relay => format!("One-way stream through a proxy, {size} messages, {connections}"),
             Workload::Latency => format!("Echo at a fixed rate, {size}, {connections}"),
             Workload::Idle => format!("{} idle connections", self.connections),
         }

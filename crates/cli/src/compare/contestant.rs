@@ -58,8 +58,8 @@ enum Source {
     Ours(&'static [&'static str]),
     /// One program with all modes.
     Foreign(Program),
-    /// One program that is a proxy and nothing else.
-    ForeignProxy(Program),
+    /// One program that is a proxy and nothing else, and options.
+    ForeignProxy(Program, &'static [&'static str]),
 }
 
 /// Every row there is, in the order of tables.
@@ -69,6 +69,7 @@ pub(crate) const ALL: &[Contestant] = &[
     ours("coronet-epoll", Kind::Variant, "this runtime on its epoll backend", &["--backend", "epoll"]),
     raw("raw-uring", "an io_uring loop without a runtime: the limit", RAW_URING),
     raw("raw-epoll", "an epoll loop without a runtime", RAW_EPOLL),
+    SPLICING,
     rival("tokio-ct", "tokio, current-thread scheduler", "rival-tokio-ct"),
     rival("tokio-mt", "tokio, multi-thread scheduler, one worker", "rival-tokio-mt"),
     rival("smol", "smol", "rival-smol"),
@@ -79,6 +80,13 @@ pub(crate) const ALL: &[Contestant] = &[
     proxy("haproxy", "haproxy as installed, one thread", "rival-haproxy"),
     proxy("nginx", "nginx's stream module as installed, one process", "rival-nginx"),
 ];
+
+const SPLICING: Contestant = Contestant {
+    name: "raw-epoll-splice",
+    kind: Kind::Reference,
+    about: "an epoll loop that moves bytes through a pipe by splice(2)",
+    program: Source::ForeignProxy(RAW_EPOLL, &["--splice"]),
+};
 
 const fn ours(
     name: &'static str,
@@ -100,7 +108,7 @@ const fn rival(name: &'static str, about: &'static str, package: &'static str) -
 
 const fn proxy(name: &'static str, about: &'static str, package: &'static str) -> Contestant {
     let program = Program { file: package, package, target: Target::Rival };
-    Contestant { name, kind: Kind::Rival, about, program: Source::ForeignProxy(program) }
+    Contestant { name, kind: Kind::Rival, about, program: Source::ForeignProxy(program, &[]) }
 }
 
 /// A program and what follows it, but for the address to listen on.
@@ -115,7 +123,7 @@ impl Contestant {
     pub(crate) fn does(&self, workload: Workload) -> bool {
         match self.program {
             Source::Ours(_) | Source::Foreign(_) => true,
-            Source::ForeignProxy(_) => workload == Workload::Proxy,
+            Source::ForeignProxy(..) => workload.behind_the_proxy().is_some(),
         }
     }
 
@@ -134,9 +142,14 @@ impl Contestant {
                 arguments.extend(words(options));
                 (program, arguments)
             }
-            Source::Foreign(program) | Source::ForeignProxy(program) => (program, words(&["--mode", mode])),
+            Source::Foreign(program) => (program, words(&["--mode", mode])),
+            Source::ForeignProxy(program, options) => {
+                let mut arguments = words(&["--mode", mode]);
+                arguments.extend(words(options));
+                (program, arguments)
+            }
         };
-        if let (Workload::Proxy, Some(to)) = (workload, to) {
+        if let (Some(_), Some(to)) = (workload.behind_the_proxy(), to) {
             arguments.extend(words(&["--to", to]));
         }
         Start { program, arguments }
@@ -147,7 +160,7 @@ fn mode_of(workload: Workload) -> &'static str {
     match workload {
         Workload::Echo | Workload::Pipelined | Workload::Churn | Workload::Latency | Workload::Idle => "echo",
         Workload::Stream => "sink",
-        Workload::Proxy => "proxy",
+        Workload::Proxy | Workload::Relay => "proxy",
     }
 }
 
@@ -173,7 +186,9 @@ mod tests {
         assert_eq!(line("coronet-epoll", Workload::Stream), "coronet-sink --cores 1 --backend epoll");
         assert_eq!(line("monoio", Workload::Proxy), "rival-monoio --mode proxy --to 127.0.0.1:9");
         assert_eq!(line("raw-uring", Workload::Stream), "raw_uring --mode sink");
-        assert_eq!(line("nginx", Workload::Proxy), "rival-nginx --mode proxy --to 127.0.0.1:9");
+        assert_eq!(line("nginx", Workload::Relay), "rival-nginx --mode proxy --to 127.0.0.1:9");
+        let splicing = "raw_epoll --mode proxy --splice --to 127.0.0.1:9";
+        assert_eq!(line("raw-epoll-splice", Workload::Proxy), splicing);
     }
 
     #[test]

@@ -74,7 +74,9 @@ pub(crate) fn headline_figure(sample: &Sample) -> String {
 /// Throughput as a cell of this workload shows it.
 pub(crate) fn throughput(workload: Workload, figures: &Figures) -> Option<String> {
     match workload {
-        Workload::Stream => figures.megabytes_per_second.map(|value| format!("{} MB/s", count(value))),
+        Workload::Stream | Workload::Relay => {
+            figures.megabytes_per_second.map(|value| format!("{} MB/s", count(value)))
+        }
         Workload::Idle => None,
         Workload::Echo | Workload::Pipelined | Workload::Churn | Workload::Proxy | Workload::Latency => {
             figures.per_second.map(|value| format!("{}/s", count(value.median)))

@@ -26,7 +26,7 @@ pub(crate) fn arguments(cell: Cell, request: &Request) -> Vec<String> {
     let mode = match cell.workload {
         Workload::Echo | Workload::Pipelined | Workload::Proxy | Workload::Latency => "echo",
         Workload::Churn => "churn",
-        Workload::Stream => "stream",
+        Workload::Stream | Workload::Relay => "stream",
         Workload::Idle => "idle",
     };
     let mut words = vec!["--json".to_owned()];

@@ -132,12 +132,12 @@ impl Bench<'_> {
         action: impl FnOnce(&mut Server, bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut crowded = self.places.server.is_none();
-        let upstream = match cell.workload {
-            Workload::Proxy => {
+        let upstream = match cell.workload.behind_the_proxy() {
+            Some(workload) => {
                 crowded = crowded || self.places.upstream == self.places.generator;
-                Some(self.start_upstream()?)
+                Some(self.start_upstream(workload)?)
             }
-            _ => None,
+            None => None,
         };
         let to = upstream.as_ref().map(|server| server.address.as_str());
         let start = row.start(cell.workload, to);
@@ -146,18 +146,18 @@ impl Bench<'_> {
     }
 
     /// The far end of a proxy: the same one for all rows.
-    fn start_upstream(&self) -> Result<Server, Failure> {
+    fn start_upstream(&self, workload: Workload) -> Result<Server, Failure> {
         let candidates = ["raw-epoll", "raw-uring", "tokio-ct", "std-threads", "coronet"];
         let starts = candidates.iter().filter_map(|name| {
             let row = crate::compare::contestant::ALL.iter().find(|row| row.name == *name)?;
-            Some(row.start(Workload::Echo, None))
+            Some(row.start(workload, None))
         });
         for start in starts {
             if matches!(self.built.get(&start.program), Some(Ok(_))) {
                 return self.start_server(&start, self.places.upstream);
             }
         }
-        Err(Failure::Row("there is no echo server that a proxy could connect to".to_owned()))
+        Err(Failure::Row("there is no server that a proxy could connect to".to_owned()))
     }
 
     fn start_server(&self, start: &Start, cpu: Option<usize>) -> Result<Server, Failure> {

@@ -16,7 +16,7 @@ pub(crate) struct Options {
     /// The sweep: 1 to 4096 connections, 64 B to 256 KiB, with and without pipelining, and 9000 idle ones. Takes long.
     #[arg(long)]
     pub(crate) full: bool,
-    /// Only these workloads (echo, pipelined, churn, stream, proxy, latency, idle) or cells (`--list` names them).
+    /// Only these workloads (echo, pipelined, churn, stream, proxy, relay, latency, idle) or cells (`--list` names them).
     #[arg(long, value_delimiter = ',', value_name = "WORDS")]
     pub(crate) only: Vec<String>,
     /// Only these rows beside coronet (`--list` names them).

@@ -30,6 +30,7 @@ const DEFAULT: &[Cell] = &[
     Cell::new(Workload::Churn, 64, 50, 1),
     Cell::new(Workload::Stream, 64 << 10, 4, 1),
     Cell::new(Workload::Proxy, 64, 50, 1),
+    Cell::new(Workload::Relay, 64 << 10, 4, 1),
     Cell::new(Workload::Latency, 64, 50, 1),
     Cell::new(Workload::Idle, 64, 1000, 1),
 ];
@@ -214,6 +215,7 @@ fn sweep() -> Vec<Cell> {
         [(1 << 10, 4), (64 << 10, 4), (64 << 10, 64)].map(|(s, c)| Cell::new(Workload::Stream, s, c, 1)),
     );
     cells.extend([(64, 50), (16 << 10, 8)].map(|(s, c)| Cell::new(Workload::Proxy, s, c, 1)));
+    cells.push(Cell::new(Workload::Relay, 64 << 10, 4, 1));
     cells.extend([(64, 50), (16 << 10, 8)].map(|(s, c)| Cell::new(Workload::Latency, s, c, 1)));
     cells.push(Cell::new(Workload::Idle, 64, 9000, 1));
     cells

@@ -45,7 +45,7 @@ fn row(name: &str, cell: Cell, index: usize) -> RowRecord {
             per_second,
             megabytes_per_second: per_second * cell.size as f64 / 1e6,
             cpu_us: (!idle).then_some(0.97e6 / per_second),
-            latency: (!idle && cell.workload != Workload::Stream).then_some(Latency {
+            latency: (!idle && !cell.workload.is_one_way()).then_some(Latency {
                 p50: us,
                 p90: us * 1.3,
                 p99: us * 2.1,

@@ -89,7 +89,8 @@ pub(crate) fn programs(plan: &Plan) -> Vec<Program> {
     let mut seen = BTreeSet::from([GENERATOR]);
     let starts = plan.rows.iter().flat_map(|row| starts(plan, row)).map(|start| start.program);
     // A proxy needs something to connect to.
-    let upstream = plan.cells.iter().any(|cell| cell.workload == Workload::Proxy).then_some(RAW_EPOLL);
+    let upstream =
+        plan.cells.iter().any(|cell| cell.workload.behind_the_proxy().is_some()).then_some(RAW_EPOLL);
     programs.extend(starts.chain(upstream).filter(|program| seen.insert(*program)));
     programs
 }

@@ -281,7 +281,7 @@ fn charts(report: &Report, cell: &CellReport) -> anyhow::Result<Vec<Chart>> {
             ))
         });
         let caption = match cell.workload {
-            Workload::Stream => "Throughput, MB/s; more is better".to_owned(),
+            workload if workload.is_one_way() => "Throughput, MB/s; more is better".to_owned(),
             _ => format!("Throughput, {unit}/s; more is better"),
         };
         let bound = throughput.iter().any(|bar| bar.figure.ends_with('*'));
