@@ -5,12 +5,13 @@
 //! asked for when a socket is made or ends, and for bulk that goes through a pipe, never for a
 //! message: the virtual call costs nothing that could be measured beside the system call behind it.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
+use rustix::io::ReadWriteFlags;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::pipe::{self, PipeFlags, SpliceFlags};
 
@@ -102,6 +103,26 @@ pub trait System {
     /// Those of `read(2)`; `WouldBlock` for an empty pipe.
     fn read_pipe(&self, _pipe: BorrowedFd<'_>, _room: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Moves at most `bytes` of a file from position `at` on into a socket; how many it were, zero behind its end.
+    ///
+    /// # Errors
+    /// Those of `sendfile(2)`. A socket in blocking mode blocks if it is full, and so does a file whose bytes
+    /// are not in memory; a peer that is gone is a signal: see [`Self::pipe`].
+    fn send_file(
+        &self,
+        _socket: BorrowedFd<'_>,
+        _file: BorrowedFd<'_>,
+        _at: u64,
+        _bytes: usize,
+    ) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// True if the byte of a file at `at` is in memory, or behind its end. False where nobody knows.
+    fn is_cached(&self, _file: BorrowedFd<'_>, _at: u64) -> bool {
+        false
     }
 
     /// Says whether calls on a socket fail instead of waiting.
@@ -218,6 +239,22 @@ impl System for RealSystem {
 
     fn read_pipe(&self, pipe: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(pipe, room)?)
+    }
+
+    fn send_file(
+        &self,
+        socket: BorrowedFd<'_>,
+        file: BorrowedFd<'_>,
+        mut at: u64,
+        bytes: usize,
+    ) -> io::Result<usize> {
+        Ok(rustix::fs::sendfile(socket, file, Some(&mut at), bytes)?)
+    }
+
+    fn is_cached(&self, file: BorrowedFd<'_>, at: u64) -> bool {
+        let mut byte = [0];
+        let room = &mut [IoSliceMut::new(&mut byte)];
+        rustix::io::preadv2(file, room, at, ReadWriteFlags::NOWAIT).is_ok()
     }
 
     fn set_nonblocking(&self, socket: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {

@@ -4,6 +4,7 @@ mod connect;
 mod listener;
 mod options;
 mod relay;
+mod send_file;
 mod split;
 mod traits;
 mod stream;
@@ -14,6 +15,7 @@ mod lending;
 mod course;
 mod flow;
 mod arrived;
+mod direct;
 mod socket;
 
 pub use listener::{ListenOptions, TcpListener};

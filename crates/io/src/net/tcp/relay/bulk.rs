@@ -10,13 +10,11 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
 
 use super::super::TcpStream;
-use super::super::socket::Socket;
+use super::super::direct::{Mode, is_no_way, ready};
 use super::forward::Broken;
 use super::way::{Traffic, Way};
-use crate::op;
 use crate::pipes::{Pipe, is_refusal};
 
 /// Polls in a row that promised more than there was: out of memory, or urgent data. Leases cope with it.
@@ -32,7 +30,8 @@ pub(super) async fn carry(from: &TcpStream, to: &TcpStream, moved: &impl Fn(u64)
     send_arrived(from, to, moved).await?;
     disarmed.map_err(Broken::reading)?;
     let _writing = to.start_write().await.map_err(Broken::writing)?;
-    let mode = Mode::choose(from, to).map_err(Broken::writing)?;
+    // Not for `from`: a splice out of a socket that may wait goes on with what arrives meanwhile.
+    let mode = Mode::choose(&to.socket).map_err(Broken::writing)?;
 
     let mut traffic = Traffic::new(Way::Splice);
     let mut fruitless = 0;
@@ -81,38 +80,6 @@ async fn send_arrived(from: &TcpStream, to: &TcpStream, moved: &impl Fn(u64)) ->
     }
 }
 
-/// Waits until a socket has bytes or its end, or room; or until it failed, which the next call says.
-async fn ready(socket: &Socket, events: i16) -> io::Result<()> {
-    let poll = op::Poll::new(socket.fd.clone(), events.unsigned_abs().into());
-    socket.handle().submit(poll).await.map(drop)
-}
-
-/// True if these sockets cannot be spliced: some layer of theirs has no such call, or a filter forbids it.
-fn is_no_way(error: &io::Error) -> bool {
-    is_refusal(error) || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
-}
-
-/// Who sees that a splice does not wait. For a socket, only its own mode tells: `SPLICE_F_NONBLOCK`
-/// speaks of the pipe, and `POLLOUT` does not tell how much room there is.
-#[derive(Clone, Copy)]
-enum Mode {
-    /// The receiving socket is in non-blocking mode, and stays in it: the ring waits all the same.
-    Kept,
-    /// The ring needs the mode as it was, and does nothing while it is another for the length of a call.
-    Changed,
-}
-
-impl Mode {
-    fn choose(from: &TcpStream, to: &TcpStream) -> io::Result<Self> {
-        if !from.socket.handle().capabilities().waits_nonblocking {
-            return Ok(Self::Changed);
-        }
-        // Not `from`: a splice out of a socket that may wait goes on with what arrives meanwhile.
-        from.socket.system().set_nonblocking(to.as_fd(), true)?;
-        Ok(Self::Kept)
-    }
-}
-
 /// A pipe on its way from one stream, until it is empty.
 struct Load<'a> {
     from: &'a TcpStream,
@@ -140,15 +107,7 @@ impl<'a> Load<'a> {
     fn pour(&mut self, to: &TcpStream, mode: Mode) -> io::Result<usize> {
         let Self { from, pipe: Some(pipe) } = self else { return Ok(0) };
         let system = from.socket.system();
-        let poured = match mode {
-            Mode::Kept => pipe.pour(system, to),
-            Mode::Changed => {
-                system.set_nonblocking(to.as_fd(), true)?;
-                let poured = pipe.pour(system, to);
-                system.set_nonblocking(to.as_fd(), false)?;
-                poured
-            }
-        };
+        let poured = mode.without_waiting(&to.socket, || pipe.pour(system, to));
         let poured = self.heed(poured);
         match poured {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
