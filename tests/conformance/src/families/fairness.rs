@@ -5,16 +5,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use coronet::metrics;
+use coronet::net::Shutdown;
 use coronet::ring::Lease;
 use coronet::time::{Instant, sleep};
 
 use crate::kernel::Kernel;
 use crate::promise::{Promise, promise};
-use crate::support::{bytes_at, check, pair};
+use crate::support::{bytes_at, check, pair, read_all};
 
 pub(crate) const ALL: &[Promise] = &[
     promise!(a_flood_on_one_connection_does_not_starve_another),
     promise!(a_reader_that_keeps_what_it_gets_leaves_the_pool_to_others),
+    promise!(streams_that_nobody_reads_do_not_stop_others_and_lose_nothing),
     promise!(a_flood_does_not_hold_up_timers),
     promise!(a_task_that_never_waits_lets_others_run),
 ];
@@ -39,17 +41,22 @@ async fn flood(over: Rc<Cell<bool>>) {
 async fn a_flood_on_one_connection_does_not_starve_another(kernel: Kernel) {
     let over = Rc::new(Cell::new(false));
     let flood = coronet::spawn(flood(over.clone()));
+    exchange(kernel.count(300, 20)).await;
+    over.set(true);
+    flood.await.expect("no panic");
+}
+
+/// So many messages there and back, on a connection of their own.
+async fn exchange(rounds: usize) {
     let (stream, peer) = pair().await;
     let echo = coronet::spawn(async move { coronet::io::forward(&peer, &peer).await.expect("an echo") });
-    for round in 0..kernel.count(300, 20) {
+    for round in 0..rounds {
         stream.write_all(bytes_at(round * 10, 10)).await.0.expect("the peer reads");
         let (result, bytes) = stream.read_exact([0; 10]).await;
         result.expect("the answer");
         check(round * 10, &bytes);
     }
-    over.set(true);
     drop(stream);
-    flood.await.expect("no panic");
     echo.await.expect("no panic");
 }
 
@@ -78,21 +85,38 @@ async fn a_reader_that_keeps_what_it_gets_leaves_the_pool_to_others(kernel: Kern
     let kept = hoard(kernel.count(24 << 20, 300_000)).await;
     let before = metrics();
     assert!(before.pool_bytes <= BYTES_MAX, "{before:?}");
-    let (stream, peer) = pair().await;
-    let echo = coronet::spawn(async move { coronet::io::forward(&peer, &peer).await.expect("an echo") });
-    for round in 0..kernel.count(300, 20) {
-        stream.write_all(bytes_at(round * 10, 10)).await.0.expect("the peer reads");
-        let (result, bytes) = stream.read_exact([0; 10]).await;
-        result.expect("the answer");
-        check(round * 10, &bytes);
-    }
+    exchange(kernel.count(300, 20)).await;
     let after = metrics();
     if kernel != Kernel::Simulated && before.pool_bytes > 0 {
         assert!(before.receives_over_budget > 0, "{before:?}");
         assert_eq!(after.receives_without_pool, before.receives_without_pool, "it found buffers: {after:?}");
     }
-    drop((stream, kept));
-    echo.await.expect("no panic");
+    drop(kept);
+}
+
+/// The trap: what nobody takes holds all there is, and who would take something gets nothing.
+async fn streams_that_nobody_reads_do_not_stop_others_and_lose_nothing(kernel: Kernel) {
+    let (count, len) = (kernel.count(8, 3), kernel.count(8 << 20, 30_000));
+    let mut floods = Vec::new();
+    for _ in 0..count {
+        let (stream, peer) = pair().await;
+        let writer = coronet::spawn(async move {
+            peer.write_all(bytes_at(0, len)).await.0.expect("the peer reads");
+            peer.shutdown(Shutdown::Write).expect("connected");
+        });
+        // Taken once, it is armed, and goes on by itself.
+        let first = stream.recv().await.expect("no reset");
+        check(0, &first);
+        floods.push((stream, writer, first.len()));
+    }
+    for _ in 0..20 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    exchange(kernel.count(300, 20)).await;
+    for (stream, writer, start) in floods {
+        assert_eq!(read_all(&stream, start).await, len);
+        writer.await.expect("no panic");
+    }
 }
 
 async fn a_flood_does_not_hold_up_timers(_: Kernel) {
