@@ -276,3 +276,17 @@ fn what_is_unsent_is_the_sequence_without_its_first_bytes() {
         assert!(rest.slices().all(|bytes| !bytes.is_empty()));
     }
 }
+
+/// The trap: a second handle to bytes that the first one can change.
+#[test]
+fn only_buffers_that_nobody_can_change_are_shared() {
+    assert!(vec![1_u8].share().is_none());
+    assert!(String::from("a").share().is_none());
+    assert!([1_u8; 4].share().is_none());
+    assert!(vec![1_u8, 2].slice(1..).share().is_none());
+    assert_eq!("static".share(), Some("static"));
+    let bytes: Rc<[u8]> = Rc::from(&b"counted"[..]);
+    let shared = bytes.share().expect("it is counted");
+    assert!(Rc::ptr_eq(&bytes, &shared));
+    assert_eq!(bytes.slice(2..5).share().expect("so is a part of it").as_bytes(), b"unt");
+}
