@@ -17,7 +17,7 @@ use crate::support::poll;
 use crate::{IS_URING, ring};
 
 /// More than a peer that does not read takes, and less than the sender queues.
-const BYTES: usize = 512 * 1024;
+const BYTES: usize = 160 * 1024;
 
 fn pattern(count: usize) -> Vec<u8> {
     (0..count).map(|index| (index % 251) as u8).collect()
