@@ -48,13 +48,32 @@ pub(super) fn after_lending(course: Course) -> Course {
 
 /// The course by what the kernel has said so far.
 pub(super) fn learn(course: Course, usage: Usage) -> Course {
-    match (course, usage) {
-        (_, Usage::Copied | Usage::Refused) | (Course::Off, Usage::Unknown | Usage::Lent) => Course::Off,
-        (Course::Untried, Usage::Unknown) => Course::Untried,
-        (Course::Trial, Usage::Unknown) => Course::Trial,
-        (Course::Untried | Course::Trial | Course::Pays, Usage::Lent) | (Course::Pays, Usage::Unknown) => {
-            Course::Pays
-        }
+    match course {
+        Course::Untried => match usage {
+            Usage::Unknown => Course::Untried,
+            // Of a `send_zc`, which lends whatever the course is.
+            Usage::Lent => Course::Pays,
+            Usage::Copied => Course::Off,
+            Usage::Refused => Course::Off,
+        },
+        Course::Trial => match usage {
+            Usage::Unknown => Course::Trial,
+            Usage::Lent => Course::Pays,
+            Usage::Copied => Course::Off,
+            Usage::Refused => Course::Off,
+        },
+        Course::Pays => match usage {
+            Usage::Unknown => Course::Pays,
+            Usage::Lent => Course::Pays,
+            Usage::Copied => Course::Off,
+            Usage::Refused => Course::Off,
+        },
+        Course::Off => match usage {
+            Usage::Unknown => Course::Off,
+            Usage::Lent => Course::Off,
+            Usage::Copied => Course::Off,
+            Usage::Refused => Course::Off,
+        },
     }
 }
 

@@ -42,23 +42,8 @@ pub(super) struct Lent<B> {
 }
 
 impl<B: IoBuf> Lent<B> {
-    /// Lends the bytes of `buf` behind `start`, if that pays; the buffer if not.
-    #[cold]
-    pub(super) fn start(stream: &TcpStream, buf: B, start: usize) -> Result<Box<Self>, B> {
-        let lending = stream.transmit.lending(&stream.socket);
-        let course = lending.course();
-        if !course::lends(course, buf.as_bytes().len() - start) {
-            return Err(buf);
-        }
-        let Some(shared) = buf.share() else { return Err(buf) };
-        // What the handle shows is what is sent.
-        let len = shared.as_bytes().len();
-        if len != buf.as_bytes().len() {
-            return Err(buf);
-        }
-        lending.course.set(course::after_lending(course));
-        let (send, ticket) = lend(stream, shared, start);
-        Ok(Box::new(Self { send: send.detach(), ticket, buf, start }))
+    pub(super) fn new((send, ticket): (DetachedOp, Rc<Ticket>), buf: B, start: usize) -> Self {
+        Self { send, ticket, buf, start }
     }
 
     /// The result; the bytes stay with the network.
@@ -75,6 +60,25 @@ impl<B: IoBuf> Lent<B> {
         let len = self.buf.as_bytes().len() - self.start;
         UnderWay::lent(self.send, len, self.ticket)
     }
+}
+
+/// Lends `len` bytes of `shared` behind `start`, if that pays.
+#[cold]
+pub(super) fn if_it_pays<B: IoBuf>(
+    stream: &TcpStream,
+    shared: B,
+    start: usize,
+    len: usize,
+) -> Option<(DetachedOp, Rc<Ticket>)> {
+    let lending = stream.transmit.lending(&stream.socket);
+    let course = lending.course();
+    // A handle that shows other bytes than the buffer is not one to send from.
+    if !course::lends(course, len) || shared.as_bytes().len() != start + len {
+        return None;
+    }
+    lending.course.set(course::after_lending(course));
+    let (send, ticket) = lend(stream, shared, start);
+    Some((send.detach(), ticket))
 }
 
 /// Lends the bytes of `buf` behind `start`, whether or not it pays.

@@ -14,7 +14,7 @@ use coronet_ring::{Op, OpFuture, SharedFd};
 
 use super::TcpStream;
 use super::course::LEND_FROM;
-use super::lending::{Lending, Lent, UnderWay};
+use super::lending::{self, Lending, Lent, UnderWay};
 use super::socket::Socket;
 use crate::buf::{BufResult, IoBuf};
 use crate::op::{Send, is_refusal};
@@ -208,7 +208,7 @@ impl<'a, B: IoBuf> Write<'a, B> {
                 Err(error) => Err(error),
             }
         };
-        let Step::Before { mut buf, start, has_turn } = std::mem::replace(&mut self.step, Step::Done) else {
+        let Step::Before { buf, start, has_turn } = std::mem::replace(&mut self.step, Step::Done) else {
             unreachable!("looked at above")
         };
         let len = buf.as_bytes().len() - start;
@@ -218,14 +218,13 @@ impl<'a, B: IoBuf> Write<'a, B> {
             }
             return Poll::Ready(Some((may_send.map(|()| 0), buf)));
         }
-        if len >= LEND_FROM {
-            match Lent::start(stream, buf, start) {
-                Ok(lent) => {
-                    self.step = Step::Lent(lent);
-                    return Poll::Ready(None);
-                }
-                Err(not_lent) => buf = not_lent,
-            }
+        // Most buffers cannot be shared, and the compiler knows.
+        if len >= LEND_FROM
+            && let Some(shared) = buf.share()
+            && let Some(sending) = lending::if_it_pays(stream, shared, start, len)
+        {
+            self.step = Step::Lent(Box::new(Lent::new(sending, buf, start)));
+            return Poll::Ready(None);
         }
         let socket = stream.transmit.take_socket(&stream.socket, &stream.sends);
         let send = Send::new(socket, buf, libc::MSG_WAITALL).starting_at(start);
