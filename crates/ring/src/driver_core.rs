@@ -194,8 +194,13 @@ impl Core {
             {
                 let group = &self.groups[usize::from(group)];
                 group.arrive(&mut done, bundle);
-                if done.result == -libc::ENOBUFS {
-                    group.ran_dry();
+                // Who has been asked to pause takes what is there: a flood that nobody reads enlarges no group.
+                if !self.table.is_pausing(token) {
+                    if done.result == -libc::ENOBUFS {
+                        group.ran_dry();
+                    } else {
+                        group.see_to_the_ring();
+                    }
                 }
             }
             match self.table.complete(token, done, &mut self.later) {

@@ -10,11 +10,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const SEEDS: u64 = 20;
 
 /// Seeds under which a promise was broken once.
-const FOUND: [(&str, u64); 4] = [
+const FOUND: [(&str, u64); 6] = [
     ("ordering::a_dropped_write_that_fell_short_is_told_once_before_new_data", 101),
     ("files::a_write_that_is_dropped_runs_to_its_end", 247),
     ("orphan::a_stream_that_is_dropped_sends_the_write_that_was_under_way", 3165),
     ("orphan::a_buffer_lives_until_its_write_is_over_and_no_longer", 4848),
+    ("overload::a_slow_reader_bounds_what_is_held_for_it_and_loses_nothing", 581),
+    ("overload::a_slow_reader_bounds_what_is_held_for_it_and_loses_nothing", 21483),
 ];
 
 fn main() {

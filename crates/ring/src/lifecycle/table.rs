@@ -148,6 +148,12 @@ impl Table {
         self.slots.get(token)?.picks.group()
     }
 
+    /// True if as many items wait as may, and it has been asked to pause.
+    #[inline]
+    pub(crate) fn is_pausing(&self, token: Token) -> bool {
+        self.slots.get(token).is_some_and(|slot| slot.results.len() >= slot.contract.items_max)
+    }
+
     /// Asks for the memory that a completion of this token will touch.
     #[inline]
     pub(crate) fn foresee(&self, token: Token) {

@@ -219,7 +219,6 @@ impl GroupState {
             buffer.leases.set(buffer.leases.get() + 1);
             if !done.buffer_goes_on() {
                 self.take_from_ring(first);
-                self.see_to_the_ring();
             }
             return;
         }
@@ -236,12 +235,11 @@ impl GroupState {
             previous = &self.buffers[usize::from(next)];
             previous.leases.set(1);
         }
-        self.see_to_the_ring();
     }
 
     /// The kernel took buffers: sees to it that the next receive finds some.
     #[inline]
-    fn see_to_the_ring(&self) {
+    pub(crate) fn see_to_the_ring(&self) {
         if self.fill() == Ring::Low {
             self.refill(Seen::Picked);
         }

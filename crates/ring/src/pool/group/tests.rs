@@ -26,6 +26,7 @@ fn arrive(group: &Group, buffer: u16, result: i32, more: bool, bundle: bool) -> 
     let flags = 1 | (u32::from(more) << 4) | (u32::from(buffer) << 16);
     let mut done = Completion::new(result, flags);
     group.state.arrive(&mut done, bundle);
+    group.state.see_to_the_ring();
     group.receive(Done::<()>::new(done, Some(group.id()))).collect()
 }
 
