@@ -36,8 +36,10 @@ impl Kernel {
         let Request::SendZc { from, report, .. } = &op.request else { unreachable!("checked by the caller") };
         let report = *report;
         op.lent = memory::read(from, 0, usize::try_from(result).unwrap_or(0));
-        op.done = (if self.copies(&op) && report { COPIED } else { 0 }, NOTIFICATION);
-        if op.done.0 == COPIED {
+        // As Linux reports it: what was not read in place, also because nothing was sent.
+        let copied = result < 0 || self.copies(&op);
+        op.done = (if copied && report { COPIED } else { 0 }, NOTIFICATION);
+        if copied {
             op.lent.clear();
         }
         op.phase = Phase::Lent;
