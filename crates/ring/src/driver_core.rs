@@ -14,7 +14,7 @@ use crate::backend::uring::Uring;
 use crate::backend::{Backend, Batch, Lent, Submitted};
 use crate::completion::Completion;
 use crate::lifecycle::table::{Applied, Later, Table};
-use crate::op::OnDrop;
+use crate::op::{OnDrop, Op};
 use crate::pool::GroupState;
 use crate::stats::Stats;
 use crate::system::System;
@@ -59,6 +59,11 @@ impl Engine {
             Self::Uring(uring) => uring.let_go(place),
             Self::Epoll(_) | Self::Other(_) => {}
         }
+    }
+
+    /// True if an operation may be carried out without being submitted.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self, Self::Epoll(_))
     }
 
     pub(crate) fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
@@ -255,6 +260,26 @@ impl Core {
         let looks =
             self.groups.iter().filter(|group| group.has_surplus()).filter_map(|group| group.tend(now));
         looks.chain(timeout).min()
+    }
+
+    /// Carries a send out that needs no waiting; otherwise the bytes that went.
+    #[inline]
+    pub(crate) fn send_now<O: Op>(&mut self, op: &mut O) -> Result<Completion, u32> {
+        let Self { engine: Some(Engine::Epoll(epoll)), stats, closed: false, .. } = self else {
+            return Err(0);
+        };
+        let done = epoll.send_now(&op.request())?;
+        stats.submitted += 1;
+        stats.completions += 1;
+        stats.delivered += 1;
+        Ok(done)
+    }
+
+    /// So many bytes of this operation went before it was submitted.
+    pub(crate) fn went_before(&mut self, token: Token, bytes: u32) {
+        if let Some(Engine::Epoll(epoll)) = &mut self.engine {
+            epoll.went_before(token, bytes);
+        }
     }
 
     /// Nothing waits in user space, so a turn may wait for the kernel.

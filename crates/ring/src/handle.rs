@@ -38,6 +38,28 @@ impl Handle {
         OpFuture::new(self.shared.clone(), token)
     }
 
+    /// Sends what `send` says at once, where the backend can and nothing has to be waited for; submits it
+    /// otherwise.
+    ///
+    /// It is for sends: whatever else is submitted. [`Op::request`] may be asked twice, the first time where
+    /// the operation stands now.
+    ///
+    /// # Cancellation
+    /// As for [`Self::submit`].
+    #[inline]
+    pub fn send<O: Op>(&self, mut send: O) -> Started<O> {
+        match self.shared.send_now(&mut send) {
+            Ok(done) => Started::Over(send.finish(done)),
+            Err(sent) => {
+                let send = self.submit(send);
+                if sent > 0 {
+                    send.went_before(sent);
+                }
+                Started::UnderWay(send)
+            }
+        }
+    }
+
     /// Starts a multishot operation.
     ///
     /// # Cancellation
@@ -113,6 +135,16 @@ impl Handle {
     pub fn is_closed(&self) -> bool {
         self.shared.is_closed()
     }
+}
+
+/// What became of a send: see [`Handle::send`].
+#[derive(Debug)]
+#[must_use = "dropping it cancels the operation or lets it run unseen"]
+pub enum Started<O: Op> {
+    /// It is over.
+    Over(O::Output),
+    /// It was submitted.
+    UnderWay(OpFuture<O>),
 }
 
 impl std::fmt::Debug for Handle {

@@ -69,7 +69,7 @@ pub use {
     driver::{Config, Driver},
     fd::SharedFd,
     future::{DetachedOp, EarlyOp, OpFuture},
-    handle::Handle,
+    handle::{Handle, Started},
     op::{MultiOp, Nop, OnDrop, Op},
     pool::{Account, Group, GroupConfig, Lease},
     request::Request,

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     partings: RefCell<VecDeque<Parting>>,
     /// It is being dropped, further up the stack.
     parting: Cell<bool>,
+    /// Sends may be carried out without being submitted.
+    is_direct: bool,
     report: BackendReport,
     unparker: Unparker,
     system: Rc<dyn System>,
@@ -44,6 +46,7 @@ impl Shared {
     pub(crate) fn new(mut engine: Engine) -> Self {
         let (report, unparker) = (engine.as_dyn().report().clone(), engine.as_dyn().unparker());
         let system = engine.as_dyn().system();
+        let is_direct = engine.is_direct();
         let core = Core {
             table: Table::new(DRIVERS.fetch_add(1, Ordering::Relaxed)),
             engine: Some(engine),
@@ -57,7 +60,7 @@ impl Shared {
             closed: false,
         };
         let (core, partings, parting) = (RefCell::new(core), RefCell::default(), Cell::new(false));
-        Self { core, partings, parting, report, unparker, system }
+        Self { core, partings, parting, is_direct, report, unparker, system }
     }
 
     /// Files an operation and hands it to the backend.
@@ -70,6 +73,20 @@ impl Shared {
         core.launch(token);
         std::mem::forget(nobodys);
         token
+    }
+
+    /// Carries a send out, if that needs no waiting and the backend can; otherwise the bytes that went.
+    #[inline]
+    pub(crate) fn send_now<O: Op>(&self, op: &mut O) -> Result<Done<O>, u32> {
+        if !self.is_direct {
+            return Err(0);
+        }
+        let done = self.core.borrow_mut().send_now(op)?;
+        Ok(Done::new(done, None))
+    }
+
+    pub(crate) fn went_before(&self, token: Token, bytes: u32) {
+        self.core.borrow_mut().went_before(token, bytes);
     }
 
     /// Takes operation and result out of the table, or files the waker.

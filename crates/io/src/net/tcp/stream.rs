@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use coronet_ring::{SharedFd, SocketOption};
+use coronet_ring::{SharedFd, SocketOption, Started};
 
 use super::flow::Flow;
 use super::receive::{By, Receive, RecvLease};
@@ -274,7 +274,10 @@ impl TcpStream {
             bufs,
             libc::MSG_WAITALL,
         );
-        Sending::new(self, self.socket.handle().submit(send), len).await
+        match self.socket.handle().send(send) {
+            Started::Over(sent) => sent,
+            Started::UnderWay(send) => Sending::new(self, send, len).await,
+        }
     }
 
     /// Sends all bytes of all buffers, in order.

@@ -10,14 +10,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use coronet_ring::{Op, OpFuture, SharedFd};
+use coronet_ring::{Op, OpFuture, SharedFd, Started};
 
 use super::TcpStream;
 use super::course::LEND_FROM;
 use super::lending::{self, Lending, Lent, UnderWay};
 use super::socket::Socket;
 use crate::buf::{BufResult, IoBuf};
-use crate::op::{Send, is_refusal};
+use crate::op::{Send, Sent, is_refusal};
 
 /// A write whose future was dropped did not send all of its bytes.
 ///
@@ -228,10 +228,22 @@ impl<'a, B: IoBuf> Write<'a, B> {
         }
         let socket = stream.transmit.take_socket(&stream.socket, &stream.sends);
         let send = Send::new(socket, buf, libc::MSG_WAITALL).starting_at(start);
-        let send = stream.socket.handle().submit(send);
-        let len = Len(u32::try_from(len).unwrap_or(u32::MAX));
-        self.step = Step::Sending { send, len };
-        Poll::Ready(None)
+        match stream.socket.handle().send(send) {
+            Started::Over(sent) => Poll::Ready(Some(self.over(sent))),
+            Started::UnderWay(send) => {
+                let len = Len(u32::try_from(len).unwrap_or(u32::MAX));
+                self.step = Step::Sending { send, len };
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// The turn is given back, and what the send took along.
+    #[inline]
+    fn over(&self, sent: Sent<B>) -> BufResult<usize, B> {
+        self.stream.transmit.put_back(sent.socket);
+        self.stream.writer.give_back();
+        (sent.result, sent.buf)
     }
 }
 
@@ -273,9 +285,7 @@ impl<B: IoBuf> Future for Write<'_, B> {
         let Step::Sending { send, .. } = &mut this.step else { return this.poll_lent(cx) };
         let sent = ready!(Pin::new(send).poll(cx));
         this.step = Step::Done;
-        this.stream.transmit.put_back(sent.socket);
-        this.stream.writer.give_back();
-        Poll::Ready((sent.result, sent.buf))
+        Poll::Ready(this.over(sent))
     }
 }
 

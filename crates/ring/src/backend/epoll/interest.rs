@@ -86,19 +86,22 @@ impl Watch {
         self.asked != Asked::default()
     }
 
-    /// A receive was made that did not fill its room.
+    /// A receive was made that did not fill its room; whether it is known to be drained now.
     #[inline]
-    pub(super) fn fell_short(&mut self, receive: &Request<'static>) {
-        let (Request::Recv { socket, .. } | Request::RecvMulti { socket, .. }) = receive else { return };
-        if self.ending {
-            return;
-        }
+    pub(super) fn fell_short(&mut self, receive: &Request<'static>) -> bool {
         if self.kind == Kind::Unknown {
-            let protocol = sockopt::socket_protocol(*socket);
-            let is_tcp = protocol.is_ok_and(|protocol| protocol == Some(ipproto::TCP));
-            self.kind = if is_tcp { Kind::Stream } else { Kind::Other };
+            self.learn_kind(receive);
         }
-        self.drained = self.kind == Kind::Stream;
+        self.drained = self.kind == Kind::Stream && !self.ending;
+        self.drained
+    }
+
+    #[cold]
+    fn learn_kind(&mut self, receive: &Request<'static>) {
+        let (Request::Recv { socket, .. } | Request::RecvMulti { socket, .. }) = receive else { return };
+        let protocol = sockopt::socket_protocol(*socket);
+        let is_tcp = protocol.is_ok_and(|protocol| protocol == Some(ipproto::TCP));
+        self.kind = if is_tcp { Kind::Stream } else { Kind::Other };
     }
 }
 
@@ -119,6 +122,37 @@ pub(super) enum Happened {
     Timer,
     /// Something about this descriptor.
     Descriptor(RawFd),
+}
+
+/// What happened and nobody acted on yet, oldest first. Filled again when it is empty.
+#[derive(Default)]
+pub(super) struct Happenings {
+    all: Vec<Happened>,
+    next: usize,
+}
+
+impl Happenings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.next == self.all.len()
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<Happened> {
+        let next = self.all.get(self.next).copied()?;
+        self.next += 1;
+        Some(next)
+    }
+
+    #[inline]
+    fn push(&mut self, happened: Happened) {
+        self.all.push(happened);
+    }
+
+    /// Forgets what was acted on.
+    fn tidy(&mut self) {
+        self.all.drain(..self.next);
+        self.next = 0;
+    }
 }
 
 pub(super) struct Interests {
@@ -147,12 +181,18 @@ impl Interests {
         })
     }
 
+    #[inline]
     pub(super) fn at(&mut self, fd: RawFd) -> &mut Watch {
         let index = usize::try_from(fd).expect("descriptors are positive");
         if self.watches.len() <= index {
-            self.watches.resize_with(index + 1, Watch::default);
+            self.grow(index);
         }
         &mut self.watches[index]
+    }
+
+    #[cold]
+    fn grow(&mut self, index: usize) {
+        self.watches.resize_with(index + 1, Watch::default);
     }
 
     /// Sees to it that the kernel reports what `side` waits for, from now on, and at once if it is so.
@@ -257,22 +297,19 @@ impl Interests {
         }
     }
 
-    /// Waits for events, notes them in the watches, and appends what happened.
+    /// Waits for events, notes them in the watches, and adds what happened.
     ///
     /// # Errors
     /// Only if no event can be had any more. A signal is none.
-    pub(super) fn wait(
-        &mut self,
-        timeout: Option<Duration>,
-        happened: &mut VecDeque<Happened>,
-    ) -> io::Result<()> {
+    pub(super) fn wait(&mut self, timeout: Option<Duration>, happened: &mut Happenings) -> io::Result<()> {
+        happened.tidy();
         self.waits += 1;
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
         for event in &self.events {
-            happened.push_back(match event.token() {
+            happened.push(match event.token() {
                 Key(UNPARK) => Happened::Unparked,
                 Key(TIMER) => Happened::Timer,
                 Key(number) => {

@@ -4,7 +4,8 @@
 //! be done at once waits until the poller says that its descriptor changed, and is tried
 //! again. Results are collected and reported by `park`.
 //!
-//! - `perform.rs` makes one attempt; `waiting.rs` keeps those that are not over.
+//! - `perform.rs` makes one attempt, `send.rs` that of a send, which may end at once; `waiting.rs` keeps those
+//!   that are not over.
 //! - `interest.rs` knows who waits for which descriptor. Registrations are edge-triggered and
 //!   serve operation after operation, so a request costs no `epoll_ctl`.
 //! - `offload.rs` has threads that wait for files; `timers.rs` the timeouts.
@@ -14,6 +15,8 @@
 #![allow(unsafe_code, reason = "vouches for what it reports")]
 
 mod perform;
+mod send;
+mod attempt;
 mod interest;
 mod queue;
 mod pick;
@@ -26,11 +29,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use self::interest::{Happened, Interests, Side};
+use self::attempt::Attempt;
+use self::interest::{Happened, Happenings, Interests, Side};
 use self::offload::{Offload, Transfer};
 pub(crate) use self::perform::CAPABILITIES;
-use self::perform::{ATTEMPTS_MAX, Attempt, Route, attempt, attempts_max, restore_blocking, route};
+use self::perform::{ATTEMPTS_MAX, Route, attempt, attempts_max, restore_blocking, route};
 use self::pick::Picker;
+use self::send::{send_bytes, send_message};
 use self::timers::Timers;
 use self::waiting::{Pending, Place, Waiting};
 use crate::backend::{Backend, BackendReport, Batch, Capabilities, Counters, Lent, Submitted, Unparker};
@@ -42,9 +47,12 @@ use crate::token::Token;
 
 /// Results that there is room for from the start.
 const RESULTS_MIN: usize = 256;
-/// Events that one turn acts on; the others are next. So the first answers leave before the last of many
-/// receives is made. From 1 to 32 no difference in CPU was measured.
-const EVENTS_PER_TURN: usize = 8;
+/// Events that one turn acts on; the others are next. Receives in a row keep the kernel's code for them in the
+/// cache, and answers in a row that for sends; but the first answers leave before the last of many receives.
+const EVENTS_PER_TURN: usize = 32;
+/// Sends between two parks that end at once; those beyond end with the next park. Who can always send must not
+/// hold the core, and a tick of the executor runs 61 tasks.
+const SENDS_NOW_MAX: u32 = 128;
 /// Turns that may pass without a look at the poller, while operations end at once.
 const UNSEEN_MAX: u32 = 8;
 /// Questions whether something is pending that may pass without a look.
@@ -62,7 +70,9 @@ pub(crate) struct Epoll {
     /// To be tried again without an event.
     again: VecDeque<RawFd>,
     /// What the poller reported and nobody acted on yet.
-    happened: VecDeque<Happened>,
+    happened: Happenings,
+    /// Sends that ended at once since the last park.
+    sent_now: u32,
     unseen: u32,
     unasked: u32,
     unparker: Unparker,
@@ -84,7 +94,8 @@ impl Epoll {
             offload: Offload::new(unparker.clone()),
             done: Batch::with_capacity(RESULTS_MIN),
             again: VecDeque::new(),
-            happened: VecDeque::with_capacity(RESULTS_MIN),
+            happened: Happenings::default(),
+            sent_now: 0,
             unseen: 0,
             unasked: 0,
             unparker,
@@ -116,6 +127,39 @@ impl Epoll {
         }
     }
 
+    /// Sends what `request` says, if nobody waits to send there and the socket has room: then nobody is woken
+    /// for it. Otherwise the bytes that went; the rest is to be submitted.
+    #[inline]
+    pub(crate) fn send_now(&mut self, request: &Request<'_>) -> Result<Completion, u32> {
+        let (Request::Send { socket, .. } | Request::SendMessage { socket, .. }) = request else {
+            return Err(0);
+        };
+        let watch = self.interests.at(socket.as_raw_fd());
+        if watch.full || !watch.writes.is_empty() || self.sent_now == SENDS_NOW_MAX {
+            return Err(0);
+        }
+        self.sent_now += 1;
+        let mut progress = 0;
+        let sent = if let Request::Send { socket, from, flags } = request {
+            send_bytes(socket, from, *flags, &mut progress)
+        } else if let Request::SendMessage { socket, message, flags } = request {
+            send_message(socket, message, *flags, &mut progress)
+        } else {
+            return Err(0);
+        };
+        if let Attempt::Done(result) = sent {
+            return Ok(Completion::new(result, 0));
+        }
+        watch.full = true;
+        Err(progress)
+    }
+
+    /// So many bytes of an operation that was submitted just now went before.
+    pub(crate) fn went_before(&mut self, token: Token, bytes: u32) {
+        if let Some(pending) = self.waiting.get(token) {
+            pending.progress = bytes;
+        }
+    }
     /// Starts what may have to wait for a descriptor; `eager` tries it before the kernel is asked.
     fn start_on(&mut self, mut pending: Pending, fd: RawFd, side: Side, eager: bool) {
         let token = pending.token;
@@ -239,7 +283,7 @@ impl Epoll {
             match attempt(pending, groups) {
                 Attempt::Done(result) => self.end_read(token, result),
                 Attempt::DoneShort(result) => {
-                    watch.fell_short(&pending.request);
+                    let _is_drained = watch.fell_short(&pending.request);
                     self.end_read(token, result);
                 }
                 Attempt::Item(item) => {
@@ -249,8 +293,11 @@ impl Epoll {
                     }
                 }
                 Attempt::ItemShort(item) => {
-                    watch.fell_short(&pending.request);
                     done.push((token, item));
+                    // The end of nearly every receive.
+                    if watch.fell_short(&pending.request) {
+                        return;
+                    }
                 }
                 Attempt::Blocks => watch.drained = true,
                 Attempt::Offload => self.thread_for(token),
@@ -310,14 +357,18 @@ impl Epoll {
 
     /// Something happened to `fd`. Polls first: what they wait for may be gone when others have read.
     fn advance(&mut self, fd: RawFd) {
-        if !self.interests.at(fd).polls.is_empty() {
-            let polls: Vec<_> = self.interests.at(fd).polls.iter().collect();
+        let watch = self.interests.at(fd);
+        let writes = !watch.writes.is_empty();
+        if !watch.polls.is_empty() {
+            let polls: Vec<_> = watch.polls.iter().collect();
             for token in polls {
                 self.poll_on(fd, token);
             }
         }
         self.read_on(fd);
-        self.write_on(fd);
+        if writes {
+            self.write_on(fd);
+        }
     }
 
     /// Ends an operation early, if it has not begun for good: the answer of a cancel.
@@ -344,7 +395,7 @@ impl Epoll {
     /// Acts on some of the events that were collected.
     fn dispatch(&mut self) {
         for _ in 0..EVENTS_PER_TURN {
-            match self.happened.pop_front() {
+            match self.happened.next() {
                 Some(Happened::Descriptor(fd)) => self.advance(fd),
                 Some(Happened::Timer) => {
                     let Self { timers, waiting, done, .. } = self;
@@ -378,6 +429,7 @@ unsafe impl Backend for Epoll {
 
     fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
         self.interests.turn();
+        self.sent_now = 0;
         for _ in 0..self.again.len() {
             let fd = self.again.pop_front().expect("as many as were counted");
             self.interests.at(fd).again = false;

@@ -19,17 +19,18 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
+use rustix::net::{RecvFlags, SocketFlags, accept_with, recv, sockopt};
 
+use super::attempt::{Attempt, last_errno};
 use super::interest::Side;
 use super::offload::{HERE, Transfer};
 use super::pick::Picker;
+use super::send::{send_bytes, send_message};
 use super::waiting::Pending;
 use crate::backend::Capabilities;
 use crate::completion::{Completion, MORE, SOCK_NONEMPTY};
 use crate::pool::GroupId;
 use crate::request::Request;
-use crate::span::Message;
 use crate::token::Token;
 
 /// What this backend can do, whatever the kernel.
@@ -88,29 +89,6 @@ pub(super) fn route(request: &Request<'static>) -> Route {
     }
 }
 
-/// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
-    /// The last completion.
-    Done(i32),
-    /// As `Done`, and the socket had less than there was room for.
-    DoneShort(i32),
-    /// One completion of several.
-    Item(Completion),
-    /// As `Item`, and the socket had less than there was room for.
-    ItemShort(Completion),
-    /// The kernel says when to try again.
-    Blocks,
-    /// Only a thread can wait for this.
-    Offload,
-}
-
-impl Attempt {
-    fn failed(error: Errno) -> Self {
-        Self::Done(-error.raw_os_error())
-    }
-}
-
 /// One attempt of an operation.
 pub(super) fn attempt(pending: &mut Pending, groups: &mut [Option<Picker>]) -> Attempt {
     let Pending { request, progress, started, restore, .. } = pending;
@@ -136,17 +114,9 @@ pub(super) fn attempt(pending: &mut Pending, groups: &mut [Option<Picker>]) -> A
         }
         Request::RecvMulti { socket, group, .. } => receive_picked(*socket, *group, groups),
         Request::Send { socket, from, flags } | Request::SendZc { socket, from, flags, .. } => {
-            // SAFETY: [loan-pinned] the operation is not over, so its bytes stand still and are not written.
-            let bytes = unsafe { std::slice::from_raw_parts(from.as_ptr(), from.len() as usize) };
-            transmit(bytes.len(), *flags, progress, |progress| {
-                send(socket.fd(), &bytes[progress as usize..], send_flags(*flags))
-            })
+            send_bytes(socket, from, *flags, progress)
         }
-        Request::SendMessage { socket, message, flags } => {
-            transmit(message.len(), *flags, progress, |progress| {
-                send_message(socket.fd(), message, progress, *flags)
-            })
-        }
+        Request::SendMessage { socket, message, flags } => send_message(socket, message, *flags, progress),
         Request::Close { fd } => {
             let fd = fd.take().expect("a close owns its descriptor until it is carried out").into_raw_fd();
             // SAFETY: [loan-pinned] the operation owned this descriptor, and has just given it up.
@@ -197,10 +167,6 @@ impl Room {
         // a buffer in the ring: nobody else looks at it, and it is used up within the attempt.
         unsafe { std::slice::from_raw_parts_mut(self.start.cast(), self.len as usize) }
     }
-}
-
-fn last_errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// Sees to non-blocking mode at the start of a round, and takes one connection.
@@ -323,75 +289,6 @@ fn receive_picked(socket: BorrowedFd<'_>, group: GroupId, groups: &mut [Option<P
     }
 }
 
-fn send_flags(flags: i32) -> SendFlags {
-    // Of those who know MSG_WAITALL for sends only the ring does: here `transmit` goes on.
-    let flags = flags & !libc::MSG_WAITALL;
-    SendFlags::from_bits_retain(flags as u32) | SendFlags::NOSIGNAL | SendFlags::DONTWAIT
-}
-
-/// Sends until all is gone (`MSG_WAITALL`), or once.
-fn transmit(
-    len: usize,
-    flags: i32,
-    progress: &mut u32,
-    mut call: impl FnMut(u32) -> Result<usize, Errno>,
-) -> Attempt {
-    let may_wait = flags & libc::MSG_DONTWAIT == 0;
-    loop {
-        match call(*progress) {
-            Ok(count) => {
-                *progress += count as u32;
-                if *progress as usize == len || count == 0 || flags & libc::MSG_WAITALL == 0 {
-                    return Attempt::Done(*progress as i32);
-                }
-                // A call that took less found no more room; the kernel has noted that somebody waits.
-                return Attempt::Blocks;
-            }
-            Err(Errno::AGAIN) if may_wait => return Attempt::Blocks,
-            Err(Errno::INTR) => {}
-            Err(_) if *progress > 0 => return Attempt::Done(*progress as i32),
-            Err(error) => return Attempt::failed(error),
-        }
-    }
-}
-
-/// Sends what is behind the first `progress` bytes of a message.
-fn send_message(
-    socket: BorrowedFd<'_>,
-    message: &Message<'_>,
-    progress: u32,
-    flags: i32,
-) -> Result<usize, Errno> {
-    // SAFETY: [loan-pinned] the operation is not over, so header, slices and bytes stand still.
-    let header = unsafe { *message.as_ptr() };
-    let (mut rest, mut parts) = (header, Vec::new());
-    if progress > 0 {
-        // SAFETY: [loan-pinned] as above.
-        let all = unsafe { std::slice::from_raw_parts(header.msg_iov, message.slices()) };
-        parts = behind(all, progress as usize);
-        rest.msg_iov = parts.as_mut_ptr();
-        // C libraries differ in the type of this field; there are at most `MESSAGE_PARTS_MAX`.
-        rest.msg_iovlen = parts.len() as _;
-    }
-    let flags = send_flags(flags).bits() as i32;
-    // SAFETY: [loan-pinned] as above; the list of the rest lives until the call returns.
-    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const rest, flags) };
-    let sent = usize::try_from(sent).map_err(|_| Errno::from_raw_os_error(last_errno()));
-    drop(parts);
-    sent
-}
-
-/// The slices without their first `skip` bytes.
-fn behind(slices: &[libc::iovec], mut skip: usize) -> Vec<libc::iovec> {
-    let rest = slices.iter().filter_map(|slice| {
-        let skipped = skip.min(slice.iov_len);
-        skip -= skipped;
-        let iov_base = slice.iov_base.cast::<u8>().wrapping_add(skipped).cast();
-        (skipped < slice.iov_len).then_some(libc::iovec { iov_base, iov_len: slice.iov_len - skipped })
-    });
-    rest.collect()
-}
-
 /// What of `events` is true now, errors and the end included.
 fn ready(fd: BorrowedFd<'_>, events: u32) -> i32 {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::from_bits_retain(events as u16))];
@@ -476,25 +373,5 @@ mod tests {
         while write() != Attempt::Blocks {}
         let mode = fcntl_getfl(&writer).expect("a mode");
         assert!(!mode.contains(OFlags::NONBLOCK) && is_pipe(writer.as_fd()));
-    }
-
-    #[test]
-    fn the_rest_of_a_message_starts_in_the_middle_of_a_slice() {
-        let bytes = [0_u8; 10];
-        let slice = |start: usize, len| libc::iovec {
-            iov_base: bytes.as_ptr().wrapping_add(start).cast_mut().cast(),
-            iov_len: len,
-        };
-        let all = [slice(0, 3), slice(3, 3), slice(6, 4)];
-        let rest = |skip| -> Vec<_> {
-            let rest = behind(&all, skip);
-            rest.iter()
-                .map(|slice| (slice.iov_base as usize - bytes.as_ptr() as usize, slice.iov_len))
-                .collect()
-        };
-        assert_eq!(rest(0), [(0, 3), (3, 3), (6, 4)]);
-        assert_eq!(rest(3), [(3, 3), (6, 4)]);
-        assert_eq!(rest(7), [(7, 3)]);
-        assert_eq!(rest(10), []);
     }
 }
