@@ -30,7 +30,8 @@ pub trait Op: Sized + 'static {
     const ON_DROP: OnDrop = OnDrop::Cancel;
 
     /// Describes the work. Called when the operation stands at its final address;
-    /// called again only if the kernel could not take it yet.
+    /// called again only if the kernel could not take it yet. [`Handle::send`](crate::Handle::send) asks
+    /// before, too, where the operation stands by then.
     ///
     /// The driver is busy meanwhile: using a [`Handle`](crate::Handle) from here panics.
     fn request(&mut self) -> Request<'_>;
