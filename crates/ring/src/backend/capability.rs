@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "drives a scratch ring by hand")]
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::OnceLock;
@@ -16,10 +16,12 @@ use std::time::Duration;
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
+use rustix::event::{PollFd, PollFlags, Timespec as TimeSpec};
 
 use crate::backend::mask::Mask;
 use crate::backend::quirks;
 use crate::backend::refusal::{Refusal, Stage};
+use crate::backend::unpark::Unparker;
 use crate::backend::uring::encode::REPORT_USAGE;
 use crate::backend::uring::setup::{self, Setup};
 use crate::pool::GroupMemory;
@@ -84,6 +86,23 @@ pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
+/// Whether a ring goes on ringing its eventfd for deferred work, or does so once after it was registered. Tried
+/// once per process.
+///
+/// Linux 6.12.114 rings it from another context where somebody else's wake-up brought the work, and then never
+/// again. It is no [`Capabilities`]: the ring makes up for it.
+pub(super) fn rings_again() -> bool {
+    static RINGS: OnceLock<bool> = OnceLock::new();
+    *RINGS.get_or_init(|| {
+        let tried = Mask::of_process().and_then(Scratch::new).and_then(Scratch::rings_again);
+        // Who does not know makes up for it.
+        tried.unwrap_or(false)
+    })
+}
+
+/// How long the second ring of a bell is waited for. Where all is well it has come already, and on a machine
+/// that is slower than that it only costs two system calls per turn.
+const BELL_PATIENCE: TimeSpec = TimeSpec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Long enough for a loaded machine; an operation that hangs is one that does not work.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often entering the ring may fail for a moment: a sandbox may answer so for ever.
@@ -214,6 +233,26 @@ impl Scratch {
         let send = opcode::SendZc::new(Fd(ours.as_raw_fd()), b"x".as_ptr(), 1).zc_flags(flags);
         let sent = self.first_result(send.build())?;
         Ok(sent == 1 || sent == -libc::EOPNOTSUPP)
+    }
+
+    fn rings_again(mut self) -> io::Result<bool> {
+        let bell = Unparker::new()?;
+        self.ring.submitter().register_eventfd(bell.as_fd().as_raw_fd())?;
+        let (mut ours, mut theirs) = UnixStream::pair()?;
+        let mut rung = false;
+        for _ in 0..2 {
+            let poll = opcode::PollAdd::new(Fd(ours.as_raw_fd()), libc::POLLIN as u32).build();
+            let poll = self.start(poll);
+            self.ring.submit()?;
+            bell.reset();
+            io::Write::write_all(&mut theirs, b"x")?;
+            let mut fds = [PollFd::new(&bell, PollFlags::IN)];
+            rung = rustix::event::poll(&mut fds, Some(&BELL_PATIENCE))? == 1;
+            self.wait_for(poll)?;
+            io::Read::read_exact(&mut ours, &mut [0])?;
+        }
+        self.ring.submitter().unregister_eventfd()?;
+        Ok(rung)
     }
 
     fn group_works(&mut self, flags: u16) -> Option<GroupMemory> {

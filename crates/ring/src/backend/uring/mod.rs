@@ -57,13 +57,20 @@ pub(crate) struct Uring {
     rung: Rung,
     unparker: Unparker,
     /// Rung by the kernel when there is something to collect; there once somebody polls for it.
-    bell: OnceCell<Unparker>,
+    bell: OnceCell<Bell>,
     /// The wake-up poll is in the kernel.
     wake_armed: bool,
     report: BackendReport,
     counters: Counters,
     overflows_seen: u32,
     files: FileTable,
+}
+
+/// What a foreign event loop waits for.
+struct Bell {
+    eventfd: Unparker,
+    /// Otherwise it has to be registered again after each time.
+    rings_again: bool,
 }
 
 impl Uring {
@@ -120,16 +127,29 @@ impl Uring {
             let hung = self.bell.set(self.hang_bell()?);
             debug_assert!(hung.is_ok(), "one thread hangs it");
         }
-        Ok(self.bell.get().expect("it hangs").as_fd())
+        Ok(self.bell.get().expect("it hangs").eventfd.as_fd())
     }
 
-    fn hang_bell(&self) -> io::Result<Unparker> {
+    fn hang_bell(&self) -> io::Result<Bell> {
+        let rings_again = capability::rings_again();
         let bell = Unparker::new()?;
         self.ring.submitter().register_eventfd(bell.as_fd().as_raw_fd())?;
         self.unparker.hang(&bell);
         // What came before it hung rang nobody.
         bell.unpark();
-        Ok(bell)
+        Ok(Bell { eventfd: bell, rings_again })
+    }
+
+    /// Where a bell rings once, this turn may have seen that. What comes in between is task work, too, of which
+    /// `has_pending` tells.
+    fn hang_again(&self, bell: &Bell) -> io::Result<()> {
+        if bell.rings_again {
+            return Ok(());
+        }
+        let submitter = self.ring.submitter();
+        let hung = submitter.unregister_eventfd();
+        hung.and_then(|()| submitter.register_eventfd(bell.eventfd.as_fd().as_raw_fd()))
+            .map_err(|failure| error::named("io_uring_register of an eventfd", "", failure))
     }
 
     /// The descriptor of the ring itself.
@@ -260,7 +280,8 @@ unsafe impl Backend for Uring {
         if let Some(bell) = self.bell.get() {
             // Behind the enter, which rings it, and before the reap: what comes later rings again, and
             // what came in between is either reaped or task work, of which `has_pending` tells.
-            bell.reset();
+            bell.eventfd.reset();
+            self.hang_again(bell)?;
         }
         self.reap(batch);
         Ok(())

@@ -30,8 +30,9 @@ const OPERATIONS: [u8; 14] = [
 /// `IOSQE_FIXED_FILE` and `IOSQE_BUFFER_SELECT`
 const FLAGS: u8 = 1 << 0 | 1 << 5;
 
-/// `IORING_UNREGISTER_FILES`, `IORING_REGISTER_EVENTFD`, `IORING_REGISTER_FILES_UPDATE`: those of 5.11.
-const REGISTRATIONS: [u8; 3] = [3, 4, 6];
+/// `IORING_UNREGISTER_FILES`, `IORING_REGISTER_EVENTFD` and its opposite, `IORING_REGISTER_FILES_UPDATE`: those
+/// of 5.11.
+const REGISTRATIONS: [u8; 4] = [3, 4, 5, 6];
 /// `IORING_REGISTER_FILES2` (5.13), `IORING_REGISTER_PBUF_RING` and its opposite (5.19).
 const NEWER_REGISTRATIONS: [u8; 3] = [13, 22, 23];
 
@@ -48,7 +49,7 @@ pub(crate) fn lock(ring: &IoUring) -> io::Result<()> {
         rules.push(Restriction::sqe_flags_allowed(FLAGS));
         rules
     };
-    let newer = [REGISTRATIONS, NEWER_REGISTRATIONS].concat();
+    let newer = [&REGISTRATIONS[..], &NEWER_REGISTRATIONS].concat();
     match submitter.register_restrictions(&mut rules(&newer)) {
         // A kernel that does not know a registration cannot allow it.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
