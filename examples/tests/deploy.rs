@@ -62,7 +62,7 @@ fn can_filter(name: &str) -> bool {
 
 fn backends() -> Vec<(&'static str, &'static str)> {
     let ring = (backend() == "io_uring").then_some(("uring", ", io_uring ("));
-    ring.into_iter().chain([("epoll", ", epoll (as asked for)")]).collect()
+    ring.into_iter().chain([("epoll", ", epoll (as asked for")]).collect()
 }
 
 #[test]

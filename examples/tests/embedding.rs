@@ -49,7 +49,7 @@ fn they_print_one_line_echo_to_many_at_once_and_end_without_a_word() {
     for backend in backends("they_print_one_line_echo_to_many_at_once_and_end_without_a_word") {
         for (name, arguments) in ALL {
             let server = start(name, arguments, backend);
-            let chosen = if backend == "uring" { ", io_uring (" } else { ", epoll (as asked for)" };
+            let chosen = if backend == "uring" { ", io_uring (" } else { ", epoll (as asked for" };
             assert!(server.line.starts_with(name) && server.line.contains(chosen), "{}", server.line);
             let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
             for _ in 0..3 {
