@@ -89,7 +89,7 @@ pub fn kernel_release() -> String {
 /// Whether a ring goes on ringing its eventfd for deferred work, or does so once after it was registered. Tried
 /// once per process.
 ///
-/// Linux 6.12.114 rings it from another context where somebody else's wake-up brought the work, and then never
+/// Debian's Linux 6.12.115 and 6.12.117 ring it from another context where somebody else's wake-up brought the work, and then never
 /// again. It is no [`Capabilities`]: the ring makes up for it.
 pub(super) fn rings_again() -> bool {
     static RINGS: OnceLock<bool> = OnceLock::new();
