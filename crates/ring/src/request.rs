@@ -76,7 +76,7 @@ pub enum Request<'a> {
         from: Span<'a>,
         /// `MSG_*`; `MSG_NOSIGNAL` is always added.
         flags: i32,
-        /// The notification says whether the kernel copied all the same. Kernel 6.2.
+        /// The notification says whether the kernel copied all the same. Kernel 6.1; the man page says 6.2.
         report: bool,
     },
     /// Sends several slices as one. Kernel 5.3.

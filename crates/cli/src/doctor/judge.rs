@@ -39,7 +39,7 @@ const CAPABILITIES: [(&str, &str, &str); 12] = [
     ("accept_multi", "5.19", "one accept per connection"),
     ("recv_multi", "6.0", "one receive per message, into a buffer of the stream's own"),
     ("send_zc", "6.0", "all sends copy, as they do on loopback anyway"),
-    ("send_zc_report", "6.2", "only `send_zc` lends to the network; no other write tries it by itself"),
+    ("send_zc_report", "6.1", "only `send_zc` lends to the network; no other write tries it by itself"),
     ("bundles", "6.10", "a stream on buffers of 16 KiB gets one completion for each"),
     ("incremental", "6.12", "64 receive buffers of 16 KiB in place of 8 that are shared by many messages"),
     ("min_wait", "6.12", "the ring wakes at the first completion"),

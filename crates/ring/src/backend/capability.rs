@@ -44,7 +44,7 @@ pub struct Capabilities {
     pub msg_ring: bool,
     /// Zero-copy send (6.0).
     pub send_zc: bool,
-    /// The kernel reports whether a zero-copy send was copied all the same (6.2).
+    /// The kernel reports whether a zero-copy send was copied all the same (6.1; the man page says 6.2).
     pub send_zc_report: bool,
     /// One receive that fills several buffers (6.10).
     pub bundles: bool,
@@ -89,8 +89,8 @@ pub fn kernel_release() -> String {
 /// Whether a ring goes on ringing its eventfd for deferred work, or does so once after it was registered. Tried
 /// once per process.
 ///
-/// Debian's Linux 6.12.115 and 6.12.117 ring it from another context where somebody else's wake-up brought the work, and then never
-/// again. It is no [`Capabilities`]: the ring makes up for it.
+/// Debian's Linux 6.12.115 and 6.12.117 ring it from another context where somebody else's wake-up brought the
+/// work, and then never again. It is no [`Capabilities`]: the ring makes up for it.
 pub(super) fn rings_again() -> bool {
     static RINGS: OnceLock<bool> = OnceLock::new();
     *RINGS.get_or_init(|| {
