@@ -3,11 +3,16 @@
 //! A multishot receive per connection on buffers that go back at once; what has come back is
 //! sent again as one entry, cut from the table of the pattern without a copy. With one message in flight
 //! a send completes only if it fails: the answer shows that it went out.
+//!
+//! A closed loop is measured from rest to rest: nothing is under way when the server's clock is read. The
+//! kernel brings the clock of a process that runs up to date at timer ticks only, so 4 ms late.
 #![allow(unsafe_code, reason = "submits entries that name the pattern and receive buffers")]
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use coronet_benches::buffers::{Buffers, GROUP, Sharing};
@@ -58,14 +63,25 @@ struct Generator<'run> {
     schedule: Option<Schedule>,
     /// Messages that one send takes at most: as long as the table is.
     batch_max: usize,
+    /// Messages that are not answered, and sends that are not complete.
+    under_way: usize,
     /// Only failures of sends complete.
     quiet: bool,
     meter: Meter<'run>,
     now: u64,
 }
 
-/// Connects, runs, reports.
-pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
+/// What a server may need to fall asleep after its last answer.
+const SETTLE: Duration = Duration::from_micros(200);
+
+/// How long the last answers of a closed loop may take.
+const LAST_ANSWER_MAX_NS: u64 = 2_000_000_000;
+
+/// Connects, runs, reports: once, or each time that `next` wants another run.
+pub(crate) fn run(
+    options: &Options,
+    mut next: impl FnMut(&Report) -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let size = options.size();
     let in_flight = size * options.pipeline;
     // What piled up in an open loop goes out in pieces of this size.
@@ -103,13 +119,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         touched: Vec::new(),
         schedule: options.rate.map(|rate| Schedule::new(now_ns(), rate)),
         batch_max: table / size,
+        under_way: 0,
         quiet: options.rate.is_none() && options.pipeline == 1,
         meter: Meter::start(options),
         now: now_ns(),
     }));
-    generator.drive(&mut completions)?;
-    generator.count_outstanding();
-    generator.meter.report()
+    for slot in 0..u32::try_from(options.connections)? {
+        generator.arm_receive(slot)?;
+        generator.touched.push(slot);
+    }
+    loop {
+        match generator.schedule {
+            Some(_) => generator.run_on_schedule(&mut completions)?,
+            None => generator.run_from_rest_to_rest(&mut completions)?,
+        }
+        if !next(&generator.meter.report()?)? {
+            return Ok(());
+        }
+        generator.meter.restart();
+    }
 }
 
 /// Opens all connections.
@@ -146,38 +174,83 @@ fn register_buffers(lane: &Lane<'_>, in_flight: usize) -> anyhow::Result<Buffers
 }
 
 impl Generator<'_> {
-    fn drive(&mut self, completions: &mut CompletionQueue<'_>) -> anyhow::Result<()> {
-        for slot in 0..u32::try_from(self.connections.len())? {
-            self.arm_receive(slot)?;
+    /// Open loop: requests leave when they are due, whatever is under way.
+    fn run_on_schedule(&mut self, completions: &mut CompletionQueue<'_>) -> anyhow::Result<()> {
+        while self.meter.goes_on(self.now)? {
+            self.turn(completions)?;
+        }
+        self.count_outstanding();
+        Ok(())
+    }
+
+    /// Closed loop: a warm-up, then a window that begins and ends with nothing under way.
+    fn run_from_rest_to_rest(&mut self, completions: &mut CompletionQueue<'_>) -> anyhow::Result<()> {
+        self.now = now_ns();
+        if self.meter.is_warming(self.now) {
+            while self.meter.is_warming(self.now) {
+                self.turn(completions)?;
+            }
+            self.come_to_rest(completions)?;
+            thread::sleep(SETTLE);
+        }
+        self.meter.begin()?;
+        self.now = now_ns();
+        while self.meter.goes_on(self.now)? {
+            self.turn(completions)?;
+        }
+        self.come_to_rest(completions)?;
+        self.meter.end();
+        thread::sleep(SETTLE);
+        Ok(())
+    }
+
+    /// Sends nothing more, and waits for all answers. What is owed goes out with the next turn.
+    fn come_to_rest(&mut self, completions: &mut CompletionQueue<'_>) -> anyhow::Result<()> {
+        let patience = self.now + LAST_ANSWER_MAX_NS;
+        while self.under_way > 0 {
+            self.reap(completions)?;
+            if self.now > patience {
+                let text = format!("{} answers did not come within 2 s", self.under_way);
+                return Err(Fault::silent(text).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is owed, and takes what came back.
+    #[inline]
+    fn turn(&mut self, completions: &mut CompletionQueue<'_>) -> anyhow::Result<()> {
+        self.release_due();
+        while let Some(slot) = self.touched.pop() {
             self.send(slot)?;
         }
-        while self.meter.goes_on(self.now)? {
-            self.release_due();
-            while let Some(slot) = self.touched.pop() {
-                self.send(slot)?;
+        self.reap(completions)
+    }
+
+    /// Enters the ring if there is a reason to, and takes what came back.
+    #[inline]
+    fn reap(&mut self, completions: &mut CompletionQueue<'_>) -> anyhow::Result<()> {
+        match self.options.wait {
+            Wait::Sleep => self.lane.enter(1).context("enter the ring")?,
+            Wait::Spin if self.lane.has_queued() || self.lane.has_deferred() => {
+                self.lane.enter(0).context("enter the ring")?;
             }
-            match self.options.wait {
-                Wait::Sleep => self.lane.enter(1).context("enter the ring")?,
-                Wait::Spin if self.lane.has_queued() || self.lane.has_deferred() => {
-                    self.lane.enter(0).context("enter the ring")?;
-                }
-                Wait::Spin => {}
-            }
-            completions.sync();
-            if CompletionQueue::is_empty(completions) {
-                self.rest();
-                continue;
-            }
-            self.now = now_ns();
-            self.meter.busy(self.now);
-            // All that came back on a connection in this batch goes out as one send, at the next turn.
-            for entry in &mut *completions {
-                self.complete(entry.user_data(), Outcome::of(&entry))?;
-            }
-            self.buffers.publish();
-            while let Some(slot) = self.starved.pop() {
-                self.arm_receive(slot)?;
-            }
+            Wait::Spin => {}
+        }
+        completions.sync();
+        if CompletionQueue::is_empty(completions) {
+            self.rest();
+            return Ok(());
+        }
+        self.now = now_ns();
+        self.meter.busy(self.now);
+        // All that came back on a connection in this batch goes out as one send, at the next turn.
+        for entry in &mut *completions {
+            self.complete(entry.user_data(), Outcome::of(&entry))?;
+        }
+        self.buffers.publish();
+        while let Some(slot) = self.starved.pop() {
+            self.arm_receive(slot)?;
         }
         Ok(())
     }
@@ -244,7 +317,7 @@ impl Generator<'_> {
     #[inline]
     fn received(&mut self, slot: u32, outcome: Outcome) -> anyhow::Result<()> {
         let (size, closed) = (self.size, self.schedule.is_none());
-        let Self { connections, buffers, pattern, meter, .. } = self;
+        let Self { connections, buffers, pattern, meter, under_way, .. } = self;
         let connection = &mut connections[slot as usize];
         let count = match outcome.bytes() {
             Ok(0) => return Err(Fault::closed(format!("the server closed connection {slot}")).into()),
@@ -276,6 +349,7 @@ impl Generator<'_> {
         while connection.partial >= size {
             connection.partial -= size;
             connection.flying -= 1;
+            *under_way -= 1;
             let since = connection.since.pop_front().context("an answer to nothing")?;
             meter.record(self.now - since);
             connection.owed += usize::from(closed);
@@ -303,6 +377,7 @@ impl Generator<'_> {
         connection.owed -= count;
         connection.flying += count;
         connection.sending = count * self.size;
+        self.under_way += count + usize::from(!self.quiet);
         self.push_send(slot)
     }
 
@@ -337,6 +412,7 @@ impl Generator<'_> {
         if connection.sending > 0 {
             return self.push_send(slot);
         }
+        self.under_way -= 1;
         if connection.owed > 0 {
             self.touched.push(slot);
         }

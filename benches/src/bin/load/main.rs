@@ -15,6 +15,7 @@ mod print;
 mod fault;
 mod schedule;
 
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
 use coronet_benches::affinity;
-use coronet_benches::report::{Load, Report};
+use coronet_benches::report::Load;
 
 /// The load generator: one thread, every received byte verified.
 #[derive(Parser, Debug)]
@@ -66,6 +67,9 @@ struct Options {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Measure again on the same connections for each line of standard input, until it ends.
+    #[arg(long)]
+    again: bool,
 }
 
 /// What to do with the server.
@@ -133,10 +137,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     match run(&options) {
-        Ok(report) => {
-            print::report(&report, options.json);
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print::failure(&error, options.load(), options.json);
             ExitCode::FAILURE
@@ -144,7 +145,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> anyhow::Result<Report> {
+fn run(options: &Options) -> anyhow::Result<()> {
     let size = options.size();
     ensure!(options.connections > 0, "--connections must be at least 1");
     ensure!(size > 0, "--size must be at least 1");
@@ -161,10 +162,23 @@ fn run(options: &Options) -> anyhow::Result<Report> {
     if let Some(cpu) = options.cpu {
         affinity::pin(cpu).with_context(|| format!("pin to CPU {cpu}"))?;
     }
-    match options.mode {
-        Mode::Echo => echo::run(options),
-        Mode::Churn => churn::run(options),
-        Mode::Stream | Mode::StreamEcho => stream::run(options),
-        Mode::Idle => idle::run(options),
-    }
+    ensure!(closed || !options.again, "--again is for a closed loop of --mode echo");
+    let report = match options.mode {
+        Mode::Echo => {
+            return echo::run(options, |report| {
+                print::report(report, options.json);
+                Ok(options.again && asked_again().context("read standard input")?)
+            });
+        }
+        Mode::Churn => churn::run(options)?,
+        Mode::Stream | Mode::StreamEcho => stream::run(options)?,
+        Mode::Idle => idle::run(options)?,
+    };
+    print::report(&report, options.json);
+    Ok(())
+}
+
+/// Waits for a line; false at the end of standard input.
+fn asked_again() -> io::Result<bool> {
+    Ok(io::stdin().read_line(&mut String::new())? > 0)
 }

@@ -19,6 +19,7 @@ pub(crate) struct Meter<'run> {
     idle_since: Option<u64>,
     open_at: u64,
     window: Option<Window>,
+    ended_at: Option<u64>,
     outstanding: u64,
 }
 
@@ -39,10 +40,24 @@ impl<'run> Meter<'run> {
             bytes: 0,
             idle_ns: 0,
             idle_since: None,
-            open_at: now_ns() + u64::try_from(options.warmup.as_nanos()).unwrap_or(u64::MAX / 2),
+            open_at: warm_at(options),
             window: None,
+            ended_at: None,
             outstanding: 0,
         }
+    }
+
+    /// Another run with another warm-up begins now.
+    pub(crate) fn restart(&mut self) {
+        self.open_at = warm_at(self.options);
+        self.window = None;
+        self.ended_at = None;
+    }
+
+    /// Whether the warm-up is still going on at `now`.
+    #[inline]
+    pub(crate) fn is_warming(&self, now: u64) -> bool {
+        now < self.open_at
     }
 
     /// One request was answered after `latency_ns`.
@@ -89,6 +104,11 @@ impl<'run> Meter<'run> {
         }
     }
 
+    /// The last answer that counts is here.
+    pub(crate) fn end(&mut self) {
+        self.ended_at = Some(now_ns());
+    }
+
     /// Opens the window now, without a warm-up.
     pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
         self.open()
@@ -115,13 +135,14 @@ impl<'run> Meter<'run> {
     /// Nothing was answered, or the server has ended.
     pub(crate) fn report(&self) -> anyhow::Result<Report> {
         let window = self.window.as_ref().context("the window never opened")?;
-        let elapsed_ns = now_ns() - window.started_at;
+        let ended_at = self.ended_at.unwrap_or_else(now_ns);
+        let elapsed_ns = ended_at - window.started_at;
         let seconds = elapsed_ns as f64 / 1e9;
         let options = self.options;
         let busy_ns = match options.wait {
             // Time that the run still idles away is not yet accounted for.
             Wait::Spin => {
-                let last = self.idle_since.map_or(0, |since| now_ns().saturating_sub(since));
+                let last = self.idle_since.map_or(0, |since| ended_at.saturating_sub(since));
                 elapsed_ns.saturating_sub(self.idle_ns + last)
             }
             Wait::Sleep => own_cpu_ns() - window.own_cpu_ns,
@@ -173,4 +194,9 @@ impl<'run> Meter<'run> {
             errors: BTreeMap::new(),
         })
     }
+}
+
+/// When a warm-up that begins now is over.
+fn warm_at(options: &Options) -> u64 {
+    now_ns() + u64::try_from(options.warmup.as_nanos()).unwrap_or(u64::MAX / 2)
 }

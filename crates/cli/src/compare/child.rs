@@ -6,10 +6,10 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{self, Command, ExitStatus, Stdio};
+use std::process::{self, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -78,6 +78,7 @@ impl Stop {
 /// A running child. Dropping it ends it.
 pub(crate) struct Child {
     process: process::Child,
+    input: Option<ChildStdin>,
     out: File,
     err: File,
 }
@@ -89,6 +90,24 @@ impl Child {
         arguments: &[S],
         cpu: Option<usize>,
     ) -> io::Result<Self> {
+        Self::start_with(program, arguments, cpu, Stdio::null())
+    }
+
+    /// Starts `program` on `cpu`; it hears what one [says](Self::say) to it.
+    pub(crate) fn start_that_listens<S: AsRef<OsStr>>(
+        program: &OsStr,
+        arguments: &[S],
+        cpu: Option<usize>,
+    ) -> io::Result<Self> {
+        Self::start_with(program, arguments, cpu, Stdio::piped())
+    }
+
+    fn start_with<S: AsRef<OsStr>>(
+        program: &OsStr,
+        arguments: &[S],
+        cpu: Option<usize>,
+        input: Stdio,
+    ) -> io::Result<Self> {
         let (out, err) = (scratch(c"out")?, scratch(c"err")?);
         let mut command = Command::new("/proc/self/exe");
         command.args(["__start", "--parent", &process::id().to_string()]);
@@ -96,8 +115,18 @@ impl Child {
             command.args(["--cpu", &cpu.to_string()]);
         }
         command.arg("--").arg(program).args(arguments);
-        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?).process_group(0);
-        Ok(Self { process: command.spawn()?, out, err })
+        command.stdin(input).stdout(out.try_clone()?).stderr(err.try_clone()?).process_group(0);
+        let mut process = command.spawn()?;
+        let input = process.stdin.take();
+        Ok(Self { process, input, out, err })
+    }
+
+    /// Writes `text` to its standard input.
+    pub(crate) fn say(&mut self, text: &str) -> io::Result<()> {
+        match &mut self.input {
+            Some(input) => input.write_all(text.as_bytes()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -19,6 +19,8 @@ pub(crate) struct Request {
     pub(crate) rate: Option<f64>,
     /// It shares its CPU with others, so it must not spin.
     pub(crate) crowded: bool,
+    /// It is to measure again for each line that it hears.
+    pub(crate) again: bool,
 }
 
 /// The options for one measurement.
@@ -45,6 +47,9 @@ pub(crate) fn arguments(cell: Cell, request: &Request) -> Vec<String> {
     // An open loop has to spin: who sleeps is late.
     if request.crowded && request.rate.is_none() {
         option("--wait", "sleep".to_owned());
+    }
+    if request.again {
+        words.push("--again".to_owned());
     }
     words
 }

@@ -19,7 +19,7 @@ use crate::machine;
 /// How long a server may take until it listens.
 const START_MAX: Duration = Duration::from_secs(10);
 /// How much longer than asked for a generator may run.
-const OVERTIME_MAX: Duration = Duration::from_secs(30);
+pub(crate) const OVERTIME_MAX: Duration = Duration::from_secs(30);
 /// Seconds of the run in which system calls are counted, at least.
 const COUNTED_MIN: f64 = 0.3;
 /// Looks at a running generator between two looks at the server's rings.
@@ -86,8 +86,8 @@ pub(crate) struct Bench<'run> {
 }
 
 /// A server that listens, and where.
-struct Server {
-    child: Child,
+pub(crate) struct Server {
+    pub(crate) child: Child,
     address: String,
 }
 
@@ -95,7 +95,7 @@ impl Bench<'_> {
     /// Measures `row` in `cell`, once.
     pub(crate) fn measure(&self, row: &Contestant, cell: Cell, rate: Option<f64>) -> Result<Sample, Failure> {
         self.with_server(row, cell, |server, crowded| {
-            let mut load = self.start_generator(cell, server, rate, crowded)?;
+            let mut load = self.start_generator(cell, server, rate, crowded, false)?;
             self.answer(&mut load, server)
         })
     }
@@ -115,7 +115,7 @@ impl Bench<'_> {
             let told = |why| Failure::Row(format!("system calls were not counted: {why}"));
             let counter = Counter::attach(counting, server.child.id(), self.stop).map_err(told)?;
             let Some(counter) = counter else { return Ok(None) };
-            let mut load = bench.start_generator(cell, server, rate, crowded)?;
+            let mut load = bench.start_generator(cell, server, rate, crowded, false)?;
             let sample = bench.answer(&mut load, server)?;
             let counts = counter.finish(self.stop).map_err(told)?;
             if counts.overflows > 0 {
@@ -131,6 +131,16 @@ impl Bench<'_> {
         cell: Cell,
         action: impl FnOnce(&mut Server, bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let (mut server, _upstream, crowded) = self.start_row(row, cell)?;
+        action(&mut server, crowded)
+    }
+
+    /// Starts `row`, behind a proxy its far end too, and says whether the generator shares its CPU.
+    pub(crate) fn start_row(
+        &self,
+        row: &Contestant,
+        cell: Cell,
+    ) -> Result<(Server, Option<Server>, bool), Failure> {
         let mut crowded = self.places.server.is_none();
         let upstream = match cell.workload.behind_the_proxy() {
             Some(workload) => {
@@ -141,8 +151,8 @@ impl Bench<'_> {
         };
         let to = upstream.as_ref().map(|server| server.address.as_str());
         let start = row.start(cell.workload, to);
-        let mut server = self.start_server(&start, self.places.server)?;
-        action(&mut server, crowded)
+        let server = self.start_server(&start, self.places.server)?;
+        Ok((server, upstream, crowded))
     }
 
     /// The far end of a proxy: the same one for all rows.
@@ -181,12 +191,14 @@ impl Bench<'_> {
         }
     }
 
-    fn start_generator(
+    /// Starts the generator; one that measures `again` listens.
+    pub(crate) fn start_generator(
         &self,
         cell: Cell,
         server: &Server,
         rate: Option<f64>,
         crowded: bool,
+        again: bool,
     ) -> Result<Child, Failure> {
         let program = match self.built.get(&GENERATOR) {
             Some(Ok(path)) => path,
@@ -200,9 +212,11 @@ impl Bench<'_> {
             warmup: self.warmup,
             rate,
             crowded,
+            again,
         };
         let arguments = generator::arguments(cell, &request);
-        Child::start(program.as_os_str(), &arguments, self.places.generator)
+        let start = if again { Child::start_that_listens } else { Child::start };
+        start(program.as_os_str(), &arguments, self.places.generator)
             .map_err(|error| Failure::Row(format!("the generator did not start: {error}")))
     }
 
@@ -262,7 +276,7 @@ pub(crate) fn command_lines(
 ) -> (String, String) {
     let pinned = |cpu: Option<usize>| cpu.map_or(String::new(), |cpu| format!("taskset -c {cpu} "));
     let path = |path: Option<&Result<PathBuf, String>>, file: &str| match path {
-        Some(Ok(path)) => shell_word(path.as_os_str()),
+        Some(Ok(path)) => shell_word(from_here(path).as_os_str()),
         _ => file.to_owned(),
     };
     let start = row.start(cell.workload, Some("127.0.0.1:7001"));
@@ -279,6 +293,7 @@ pub(crate) fn command_lines(
         warmup: bench.warmup,
         rate,
         crowded: bench.places.server.is_none(),
+        again: false,
     };
     let words = generator::arguments(cell, &request).join(" ").replace("--server-pid 0", "--server-pid PID");
     let generator = format!(
@@ -287,6 +302,12 @@ pub(crate) fn command_lines(
         path(bench.built.get(&GENERATOR), GENERATOR.file)
     );
     (server.trim_end().to_owned(), generator)
+}
+
+/// `path` as it is seen from the current directory, if it is below it.
+fn from_here(path: &Path) -> &Path {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
 }
 
 fn shell_word(word: &OsStr) -> String {

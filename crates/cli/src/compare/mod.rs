@@ -11,6 +11,7 @@ mod sample_report;
 mod summary;
 mod record;
 mod format;
+mod turns;
 mod measure;
 mod build;
 mod plan;

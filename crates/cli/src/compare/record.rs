@@ -200,11 +200,14 @@ impl Record {
                 notes.push(format!("{text} ({count} of {all})"));
             }
         };
-        note("disturbed", row.counted().filter(|one| one.preempted > PREEMPTIONS_PER_SECOND_MAX).count());
         note("io-wq threads", row.counted().filter(|one| one.kernel_workers > 0).count());
         if let Some(rate) = self.rate {
             let late = row.counted().filter(|one| one.per_second < rate * RATE_KEPT_MIN).count();
             note("did not keep the rate", late);
+        }
+        let preempted = row.counted().map(|one| one.preempted).sum::<f64>() / all.max(1) as f64;
+        if preempted > PREEMPTIONS_PER_SECOND_MAX {
+            notes.push(format!("disturbed: its CPU was taken away {preempted:.0} times per second"));
         }
         notes
     }

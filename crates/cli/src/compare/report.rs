@@ -58,6 +58,9 @@ pub(crate) struct Method {
     pub(crate) rounds_of: BTreeMap<String, usize>,
     pub(crate) duration: f64,
     pub(crate) warmup: f64,
+    /// Seconds of a turn, in cells whose rows take turns. Absent in older reports: nobody took turns.
+    #[serde(default)]
+    pub(crate) turn: Option<f64>,
     pub(crate) server_cpu: Option<usize>,
     pub(crate) generator_cpu: Option<usize>,
     pub(crate) confidence: f64,

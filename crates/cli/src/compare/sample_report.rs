@@ -140,6 +140,7 @@ fn make() -> Report {
             rounds: 4,
             rounds_of: BTreeMap::new(),
             duration: 0.25,
+            turn: Some(0.02),
             warmup: 0.06,
             server_cpu: Some(0),
             generator_cpu: Some(1),

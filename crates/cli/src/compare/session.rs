@@ -19,6 +19,7 @@ use crate::compare::record::{Record, RowRecord};
 use crate::compare::report::{Kind, Method, Report, Row, SCHEMA};
 use crate::compare::stats;
 use crate::compare::summary;
+use crate::compare::turns::{self, Standing};
 
 /// The share of the slowest row's throughput that latency is measured at.
 const RATE_SHARE: f64 = 0.5;
@@ -68,6 +69,7 @@ pub(crate) fn run(options: &Options, plan: &Plan, source: &Source, stop: &Stop) 
                 .collect(),
             duration: plan.duration,
             warmup: plan.warmup,
+            turn: plan.cells.iter().any(|&cell| turns::are_taken_in(cell)).then_some(turns::TURN_MIN),
             server_cpu: places.server,
             generator_cpu: places.generator,
             confidence: stats::CONFIDENCE,
@@ -146,34 +148,14 @@ fn measure(
         };
         records.push(empty(bench, plan, cell, rate, &rows));
         let record = records.last_mut().expect("it was just put there");
-        let mut told = Vec::new();
-        let passes = plan.passes(cell);
-        for pass in 0..passes {
-            // Mirrored: A B C, then C B A.
-            let mut order: Vec<usize> = (0..rows.len()).collect();
-            if pass % 2 == 1 {
-                order.reverse();
+        if turns::are_taken_in(cell) {
+            let per_measurement = turns::per_measurement(cell, plan.duration);
+            for round in 1..=plan.rounds_for(cell) {
+                let place = format!("{cell} {round}/{}", plan.rounds_for(cell));
+                take_turns(bench, record, &rows, per_measurement, &progress, &place)?;
             }
-            for index in order {
-                let into = &mut record.rows[index];
-                let sample = match into.failed {
-                    Some(_) => None,
-                    None => one(bench, rows[index], cell, rate, into)?,
-                };
-                let place = format!("{cell} {}/{passes} {}", pass + 1, rows[index].name);
-                match (&sample, &into.failed) {
-                    (Some(sample), _) => {
-                        progress.step(&format!("{place}: {}", format::headline_figure(sample)))
-                    }
-                    (None, Some(why)) if !told.contains(&rows[index].name) => {
-                        progress.note(&format!("{place}: {why}"));
-                        progress.skip(1);
-                        told.push(rows[index].name);
-                    }
-                    (None, _) => progress.skip(1),
-                }
-                into.samples.push(sample);
-            }
+        } else {
+            start_anew(bench, record, &rows, plan.passes(cell), &progress)?;
         }
         progress.now(&format!("{cell}: counting system calls"));
         for (into, row) in record.rows.iter_mut().zip(rows) {
@@ -186,6 +168,106 @@ fn measure(
                 Err(Failure::Row(why)) if why.contains(measure::OVERFLOWED) => into.failed = Some(why),
                 Err(Failure::Row(why)) => into.notes.push(why),
             }
+        }
+    }
+    Ok(())
+}
+
+/// Mirrored: A B C, then C B A.
+fn order(rows: usize, pass: usize) -> Vec<usize> {
+    if pass.is_multiple_of(2) { (0..rows).collect() } else { (0..rows).rev().collect() }
+}
+
+/// Mirrored too, and another order for each pair of turns: all pairs of rows are as far apart, on average.
+fn shuffled(rows: usize, turn: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rows).collect();
+    fastrand::Rng::with_seed(stats::SEED ^ (turn / 2) as u64).shuffle(&mut order);
+    if !turn.is_multiple_of(2) {
+        order.reverse();
+    }
+    order
+}
+
+/// Measures each row `passes` times, with a server that is started for it.
+fn start_anew(
+    bench: &Bench<'_>,
+    record: &mut Record,
+    rows: &[&Contestant],
+    passes: usize,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let mut told = Vec::new();
+    for pass in 0..passes {
+        for index in order(rows.len(), pass) {
+            let (cell, rate) = (record.cell, record.rate);
+            let into = &mut record.rows[index];
+            let sample = match into.failed {
+                Some(_) => None,
+                None => one(bench, rows[index], cell, rate, into)?,
+            };
+            let place = format!("{cell} {}/{passes} {}", pass + 1, rows[index].name);
+            match (&sample, &into.failed) {
+                (Some(sample), _) => progress.step(&format!("{place}: {}", format::headline_figure(sample))),
+                (None, Some(why)) if !told.contains(&rows[index].name) => {
+                    progress.note(&format!("{place}: {why}"));
+                    progress.skip(1);
+                    told.push(rows[index].name);
+                }
+                (None, _) => progress.skip(1),
+            }
+            into.samples.push(sample);
+        }
+    }
+    Ok(())
+}
+
+/// One round of two measurements for each row, cut into turns.
+fn take_turns(
+    bench: &Bench<'_>,
+    record: &mut Record,
+    rows: &[&Contestant],
+    per_measurement: usize,
+    progress: &Progress,
+    place: &str,
+) -> Result<(), Failure> {
+    let mut standing: Vec<Option<Standing>> = rows.iter().map(|_| None).collect();
+    let failed = |into: &mut RowRecord, why: String| {
+        progress.note(&format!("{place} {}: {why}", into.name));
+        into.fails(why);
+    };
+    for (index, row) in rows.iter().enumerate() {
+        let into = &mut record.rows[index];
+        if into.failed.is_some() {
+            continue;
+        }
+        match Standing::start(bench, row, record.cell) {
+            Ok(server) => standing[index] = Some(server),
+            Err(Failure::Interrupted) => return Err(Failure::Interrupted),
+            Err(Failure::Row(why)) => failed(into, why),
+        }
+    }
+    for turn in 0..2 * per_measurement {
+        let measured = (turn + 1).is_multiple_of(per_measurement);
+        for index in shuffled(rows.len(), turn) {
+            let into = &mut record.rows[index];
+            let sample = match standing[index].as_mut().map(|server| server.take_turn(bench)) {
+                Some(Ok(sample)) => Some(sample),
+                Some(Err(Failure::Interrupted)) => return Err(Failure::Interrupted),
+                Some(Err(Failure::Row(why))) => {
+                    failed(into, why);
+                    standing[index] = None;
+                    None
+                }
+                None => None,
+            };
+            match &sample {
+                Some(sample) if measured => {
+                    progress.step(&format!("{place} {}: {}", into.name, format::headline_figure(sample)));
+                }
+                None if measured => progress.skip(1),
+                Some(_) | None => {}
+            }
+            into.samples.push(sample);
         }
     }
     Ok(())
@@ -302,4 +384,20 @@ pub(crate) fn told(plan: &Plan) -> String {
         plan.duration,
         format::minutes(plan.seconds())
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_come_in_mirrored_pairs_and_each_pair_has_an_order_of_its_own() {
+        let (first, mut second) = (shuffled(9, 0), shuffled(9, 1));
+        second.reverse();
+        assert_eq!(first, second);
+        assert_ne!(first, shuffled(9, 2));
+        let mut all = first.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..9).collect::<Vec<_>>());
+    }
 }

@@ -1,6 +1,6 @@
 //! From paired ratios to a win, a loss, or neither. One pure function.
 //!
-//! Pairs come from the same pass over the rows, so what the machine does to both cancels out. The
+//! Pairs come from the same pass over the rows, or the same turn, so what the machine does to both cancels out. The
 //! noise floor is how far one program strays from itself in the same passes (the A/A row). From seven
 //! pairs on, one disturbed pass changes no verdict; with fewer it can only turn one into noise.
 

@@ -21,7 +21,8 @@ impl Fakes {
         let fakes = Self(tempfile::tempdir().unwrap());
         fs::create_dir(fakes.path().join("pids")).unwrap();
         fs::write(fakes.path().join("answer"), format!("{ANSWER}\n")).unwrap();
-        fakes.generator("cat \"$FAKES/answer\"");
+        // One answer, and one more for each line that it hears.
+        fakes.generator("cat \"$FAKES/answer\"; while read -r _; do cat \"$FAKES/answer\"; done");
         for name in ["echo", "rival-tokio-ct"] {
             fakes.server(name, "echo \"listening on 127.0.0.1:9\"; exec sleep 600");
         }

@@ -389,12 +389,23 @@ fn rounds(method: &Method) -> String {
     std::iter::once(method.rounds.to_string()).chain(others).collect()
 }
 
+fn turns(method: &Method) -> String {
+    match method.turn {
+        Some(turn) => format!(
+            "echoes, pipelined or proxied too: servers stand side by side, and a measurement is cut into turns of {:.0} ms, longer with many connections",
+            turn * 1e3
+        ),
+        None => "none: each measurement has a server of its own".to_owned(),
+    }
+}
+
 fn method(report: &Report) -> Vec<(&'static str, String)> {
     let method = &report.method;
     let place = |cpu: Option<usize>| cpu.map_or_else(|| "not pinned".to_owned(), |cpu| format!("CPU {cpu}"));
     vec![
         ("Rounds", format!("{}, each measures every row twice, in mirrored order", rounds(method))),
         ("Each measurement", format!("{:.2} s, after {:.2} s of warm-up", method.duration, method.warmup)),
+        ("Turns", turns(method)),
         ("Server", place(method.server_cpu)),
         ("Generator", place(method.generator_cpu)),
         (
