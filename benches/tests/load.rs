@@ -1,8 +1,9 @@
 //! The generator tells the truth: it finds what a server does wrong, and measures one that does nothing wrong.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use coronet_benches::report::{Failure, Report};
@@ -10,14 +11,21 @@ use rival_contract::Program;
 
 /// Runs the generator for a moment.
 fn load(address: SocketAddr, options: &[&str]) -> Output {
+    command(address, options).output().expect("the generator is built")
+}
+
+fn command(address: SocketAddr, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
-    command.args(["--connect", &address.to_string(), "--json", "--duration", "0.3", "--warmup", "0.1"]);
+    command.args(["--connect", &address.to_string(), "--json", "--duration", "0.3"]);
+    if !options.contains(&"--warmup") {
+        command.args(["--warmup", "0.1"]);
+    }
     command.args(["--connections", "4"]).args(options);
     if !options.contains(&"--wait") {
         // Tests share their CPUs.
         command.args(["--wait", "sleep"]);
     }
-    command.output().expect("the generator is built")
+    command
 }
 
 /// It ends with exit code 1 and one line, and its report names the error.
@@ -147,4 +155,40 @@ fn every_mode_measures_a_healthy_server() {
     let report = succeeds(&load(sink.address, &["--mode", "stream"]));
     assert!(report.latency_ns.is_none());
     sink.ends().expect("it ends in order");
+}
+
+/// The trap: a generator that left requests under way would find their answers in the next measurement, and the server's
+/// work between two measurements would be nobody's.
+#[test]
+fn asked_again_it_measures_again_on_the_same_connections_which_rest_in_between() {
+    static ACCEPTED: AtomicUsize = AtomicUsize::new(0);
+    static ECHOED: AtomicUsize = AtomicUsize::new(0);
+    let address = server(|mut stream| {
+        ACCEPTED.fetch_add(1, Ordering::SeqCst);
+        let mut buffer = [0; 4096];
+        loop {
+            let count = stream.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            ECHOED.fetch_add(count, Ordering::SeqCst);
+            stream.write_all(&buffer[..count])?;
+        }
+    });
+    let mut command = command(address, &["--again", "--warmup", "0"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("it is a pipe");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
+    let mut answered = 0;
+    for _ in 0..3 {
+        let line = lines.next().expect("a line").expect("text");
+        let report: Report = serde_json::from_str(&line).expect("a report");
+        answered += usize::try_from(report.bytes).expect("few bytes");
+        assert_eq!(ECHOED.load(Ordering::SeqCst), answered, "all that was echoed is in a report");
+        input.write_all(b"\n").expect("it listens");
+    }
+    lines.next().expect("the answer to the last line").expect("text");
+    drop(input);
+    assert!(lines.next().is_none() && child.wait().expect("it ends").success());
+    assert_eq!(ACCEPTED.load(Ordering::SeqCst), 4);
 }
