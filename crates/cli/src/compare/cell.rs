@@ -67,6 +67,15 @@ impl Workload {
         matches!(self, Self::Stream | Self::Relay)
     }
 
+    /// Whether rows can be measured in turn on servers that stand side by side: those that answer, over
+    /// connections that stay. Churn leaves sockets behind, streams have no rest, and the others are about time or memory.
+    pub(crate) fn takes_turns(self) -> bool {
+        match self {
+            Self::Echo | Self::Pipelined | Self::Proxy => true,
+            Self::Churn | Self::Stream | Self::Relay | Self::Latency | Self::Idle => false,
+        }
+    }
+
     /// What one request is, in the plural.
     pub(crate) fn unit(self) -> &'static str {
         match self {
@@ -131,6 +140,21 @@ impl Cell {
     /// The name, as `--only` takes it.
     pub(crate) fn id(self) -> String {
         format!("{}-{}", self.workload.word(), self.shape())
+    }
+
+    /// The cell that has this name.
+    pub(crate) fn called(name: &str) -> Option<Self> {
+        let (word, shape) = name.split_once('-')?;
+        let workload = Workload::from_str(word, false).ok()?;
+        let mut numbers = shape.split('x');
+        let (size, connections, pipeline) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let (size, unit) = size.strip_suffix('K').map_or((size, 1), |size| (size, 1 << 10));
+        let size = size.parse::<usize>().ok()?.checked_mul(unit)?;
+        let cell = Self::new(workload, size, connections.parse().ok()?, pipeline.parse().ok()?);
+        // One name for each cell, and nothing that cannot be.
+        let is_sound = size > 0 && cell.connections > 0 && cell.pipeline > 0 && cell.id() == name;
+        let has_pipeline = workload == Workload::Pipelined || cell.pipeline == 1;
+        (is_sound && has_pipeline && numbers.next().is_none()).then_some(cell)
     }
 
     fn shape(self) -> String {
@@ -198,5 +222,22 @@ mod tests {
         assert_eq!(cell.id(), "echo-16Kx8x1");
         assert!(cell.is_called("echo") && cell.is_called("echo-16Kx8x1"));
         assert!(!cell.is_called("echo-16Kx8") && !cell.is_called("stream"));
+    }
+
+    #[test]
+    fn a_name_makes_a_cell_of_any_shape_and_nothing_else_does() {
+        let named = |name| Cell::called(name);
+        assert_eq!(named("echo-64x1000x1"), Some(Cell::new(Workload::Echo, 64, 1000, 1)));
+        assert_eq!(named("pipelined-16Kx2x3"), Some(Cell::new(Workload::Pipelined, 16 << 10, 2, 3)));
+        let wrong = [
+            "echo",
+            "echo-64x1",
+            "echo-64x1x1x1",
+            "echo-0x1x1",
+            "echo-64x0x1",
+            "echo-064x1x1",
+            "ecko-64x1x1",
+        ];
+        assert!(wrong.iter().chain(&["echo-64x1x16", "echo-1024x1x1"]).all(|name| named(name).is_none()));
     }
 }

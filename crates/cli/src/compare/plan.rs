@@ -23,6 +23,7 @@ const IN_FLIGHT_MAX: usize = 256 << 20;
 
 const DEFAULT: &[Cell] = &[
     Cell::new(Workload::Echo, 64, 50, 1),
+    Cell::new(Workload::Echo, 64, 1000, 1),
     Cell::new(Workload::Echo, 1 << 10, 50, 1),
     Cell::new(Workload::Echo, 16 << 10, 8, 1),
     Cell::new(Workload::Echo, 256 << 10, 4, 1),
@@ -90,6 +91,13 @@ impl Plan {
             } {
                 self.rounds += 1;
             }
+        }
+        if asked.is_none() && !options.quick {
+            // Each turn gives a ratio of its own, so these cells have many in fewer rounds.
+            let fewer = (self.rounds * 2).div_ceil(3);
+            let turning = self.cells.iter().filter(|cell| cell.workload.takes_turns());
+            let unasked = turning.filter(|cell| !self.rounds_of.iter().any(|(other, _)| other == *cell));
+            self.rounds_of.extend(unasked.map(|&cell| (cell, fewer)).collect::<Vec<_>>());
         }
         self.warmup = self.duration * WARMUP_SHARE;
         self
@@ -163,18 +171,14 @@ fn cells(options: &Options) -> anyhow::Result<(Vec<Cell>, Vec<Cell>)> {
     } else {
         DEFAULT.to_vec()
     };
-    // A cell may be asked for by its name although the chosen set does not have it.
-    let mut known = all.clone();
-    known.extend(DEFAULT.iter().copied().chain(sweep()).filter(|cell| !all.contains(cell)));
     let mut chosen = Vec::new();
     for word in &options.only {
         let in_set = all.iter().filter(|cell| cell.is_called(word));
         let mut found: Vec<Cell> = in_set.copied().collect();
         if found.is_empty() {
-            let by_name = known.iter().filter(|cell| cell.id() == *word);
-            let by_workload = DEFAULT.iter().filter(|cell| cell.is_called(word));
-            found = by_name.chain(by_workload).copied().collect();
-            found.dedup();
+            // A cell may be asked for by its name although the chosen set does not have it.
+            let by_workload = DEFAULT.iter().copied().filter(|cell| cell.workload.word() == word);
+            found = Cell::called(word).into_iter().chain(by_workload).collect();
         }
         if found.is_empty() {
             bail!("--only: {word:?} is no workload and no cell; `coronet compare --list` names them");
@@ -277,12 +281,12 @@ mod tests {
     #[test]
     fn a_cell_can_have_rounds_of_its_own() {
         let plan = plan("--rounds 7 --rounds-of echo=9,echo-64x50x1=40").unwrap();
-        let rounds: Vec<_> = plan.cells.iter().take(5).map(|&cell| plan.rounds_for(cell)).collect();
-        assert_eq!(rounds, [40, 9, 9, 9, 7]);
+        let rounds: Vec<_> = plan.cells.iter().take(6).map(|&cell| plan.rounds_for(cell)).collect();
+        assert_eq!(rounds, [40, 9, 9, 9, 9, 7]);
         let all_alike = super::tests::plan("--rounds 7").unwrap();
         let more = plan.measurements() - all_alike.measurements();
         let rows = |at: usize| plan.rows_of(plan.cells[at]).count();
-        assert_eq!(more, 2 * (33 * rows(0) + 2 * (rows(1) + rows(2) + rows(3))));
+        assert_eq!(more, 2 * (33 * rows(0) + 2 * (1..5).map(rows).sum::<usize>()));
         let error = super::tests::plan("--rounds-of ecko=3").unwrap_err().to_string();
         assert!(error.contains("ecko"), "{error}");
     }

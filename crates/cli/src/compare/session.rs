@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options, plan: &Plan, source: &Source, stop: &Stop) 
                 .collect(),
             duration: plan.duration,
             warmup: plan.warmup,
-            turn: plan.cells.iter().any(|&cell| turns::are_taken_in(cell)).then_some(turns::TURN_MIN),
+            turn: plan.cells.iter().any(|cell| cell.workload.takes_turns()).then_some(turns::TURN_MIN),
             server_cpu: places.server,
             generator_cpu: places.generator,
             confidence: stats::CONFIDENCE,
@@ -148,7 +148,7 @@ fn measure(
         };
         records.push(empty(bench, plan, cell, rate, &rows));
         let record = records.last_mut().expect("it was just put there");
-        if turns::are_taken_in(cell) {
+        if cell.workload.takes_turns() {
             let per_measurement = turns::per_measurement(cell, plan.duration);
             for round in 1..=plan.rounds_for(cell) {
                 let place = format!("{cell} {round}/{}", plan.rounds_for(cell));

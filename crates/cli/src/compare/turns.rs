@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::compare::cell::{Cell, Workload};
+use crate::compare::cell::Cell;
 use crate::compare::child::{Child, Early};
 use crate::compare::contestant::Contestant;
 use crate::compare::counters::Rings;
@@ -22,15 +22,6 @@ const WARMUP: f64 = 0.002;
 /// Turns per look at the server's rings.
 const TURNS_PER_RING_CHECK: usize = 8;
 
-/// Whether the rows of `cell` can take turns: those that answer, over connections that stay.
-pub(crate) fn are_taken_in(cell: Cell) -> bool {
-    match cell.workload {
-        Workload::Echo | Workload::Pipelined | Workload::Proxy => true,
-        // Churn leaves sockets behind, streams have no rest, and the others are about time or memory.
-        Workload::Churn | Workload::Stream | Workload::Relay | Workload::Latency | Workload::Idle => false,
-    }
-}
-
 /// Seconds of one turn in `cell`.
 pub(crate) fn seconds(cell: Cell) -> f64 {
     (cell.connections as f64 * PER_CONNECTION).max(TURN_MIN)
@@ -38,7 +29,7 @@ pub(crate) fn seconds(cell: Cell) -> f64 {
 
 /// Turns that make up a measurement of `duration` seconds in `cell`; 1 where nobody takes turns.
 pub(crate) fn per_measurement(cell: Cell, duration: f64) -> usize {
-    if are_taken_in(cell) { ((duration / seconds(cell)).round() as usize).max(1) } else { 1 }
+    if cell.workload.takes_turns() { ((duration / seconds(cell)).round() as usize).max(1) } else { 1 }
 }
 
 /// A server that stands, and a generator that is connected to it and rests. Fields end in this order.
@@ -107,6 +98,7 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::cell::Workload;
 
     #[test]
     fn a_turn_is_long_enough_for_several_messages_of_each_connection() {
