@@ -17,6 +17,7 @@ mod refusal;
 pub(crate) mod mask;
 mod quirks;
 mod unpark;
+mod returns;
 
 use std::fmt;
 use std::io;

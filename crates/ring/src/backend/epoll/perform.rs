@@ -27,7 +27,7 @@ use super::offload::{HERE, Transfer};
 use super::pick::Picker;
 use super::send::{send_bytes, send_message};
 use super::waiting::Pending;
-use crate::backend::Capabilities;
+use crate::backend::{Capabilities, returns};
 use crate::completion::{Completion, MORE, SOCK_NONEMPTY};
 use crate::pool::GroupId;
 use crate::request::Request;
@@ -242,8 +242,9 @@ fn receive(socket: BorrowedFd<'_>, room: Room, flags: i32, progress: &mut u32) -
     let may_wait = flags & libc::MSG_DONTWAIT == 0;
     let flags = RecvFlags::from_bits_retain((flags & !libc::MSG_TRUNC) as u32) | RecvFlags::DONTWAIT;
     loop {
-        let rest = room.rest(*progress);
-        match recv(socket, rest.get(), flags) {
+        let received = recv(socket, room.rest(*progress).get(), flags);
+        returns::renew();
+        match received {
             Ok((_, 0)) => return Attempt::Done(*progress as i32),
             Ok((_, count)) => {
                 *progress += count as u32;
@@ -271,7 +272,9 @@ fn receive_picked(socket: BorrowedFd<'_>, group: GroupId, groups: &mut [Option<P
     };
     let room = Room { start: picked.start, len: picked.len };
     loop {
-        return match recv(socket, room.get(), RecvFlags::DONTWAIT) {
+        let received = recv(socket, room.get(), RecvFlags::DONTWAIT);
+        returns::renew();
+        return match received {
             // The end; no buffer comes along.
             Ok((_, 0)) => Attempt::Done(0),
             Ok((_, count)) => {

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use super::attempt::{Attempt, last_errno};
+use crate::backend::returns;
 use crate::span::{Message, Span};
 use crate::target::Target;
 
@@ -47,7 +48,9 @@ fn transmit(
 ) -> Attempt {
     let may_wait = flags & libc::MSG_DONTWAIT == 0;
     loop {
-        match call(*progress) {
+        let sent = call(*progress);
+        returns::renew();
+        match sent {
             Ok(count) => {
                 *progress += count as u32;
                 if *progress as usize == len || count == 0 || flags & libc::MSG_WAITALL == 0 {
