@@ -1,44 +1,42 @@
 //! What the processor expects of the returns that follow a system call.
 //!
 //! A processor keeps where calls will return to on a small stack of its own, and runs ahead to what stands there.
-//! After a system call that are addresses of the kernel, so a function that made one is predicted to return into it.
-//! That run ahead is thrown away, but a processor of the family Zen has paid for it in the kernel's next calls: 13,100
-//! cycles for a send and a receive of TCP without a return in between, 16,500 with one behind each, 13,300 where this
-//! stands between (`docs/BENCHMARKS.md`).
+//! After a system call those are places in the kernel, so that a function which made one is expected to return into
+//! it. Nothing comes of it, but a processor of the family Zen pays for it in the kernel's *next* calls: a send and a
+//! receive on a loopback connection took 13,100 cycles where no return stood behind them, 16,600 with five behind
+//! each, and 13,000 to 13,500 with five and this. `docs/BENCHMARKS.md` has more.
 //!
-//! Which calls are worth it is decided by who makes them: those made once per message.
+//! It is for calls that are made once per message; who makes them says so.
 
-#![allow(unsafe_code, reason = "calls and returns of its own making can only be written in assembly")]
+#![allow(unsafe_code, reason = "a call that is never returned from can only be written in assembly")]
 
-/// As many as the processors of today remember. What is left of the kernel's is reached by code that is deeper.
+/// How many returns are covered: those of our own functions, and some of the program's. Processors remember 16 or 32.
 #[cfg(target_arch = "x86_64")]
-const REMEMBERED: usize = 32;
+const COVERED: usize = 16;
 
-/// Replaces what the processor expects by an address of this function, where running ahead stops at once.
+/// Lets the next returns be expected here, where running ahead stops at once. Some 20 cycles.
 ///
-/// It takes some 50 cycles. Where a shadow stack holds returns to their calls it does nothing.
+/// Where a shadow stack ties each return to its call it does nothing.
 #[inline(always)]
 pub(crate) fn renew() {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: [stack-kept] each call pushes one word below what the compiler uses, and all are dropped together.
+    // SAFETY: [stack-kept] each call pushes one word below all that the compiler uses, and all are dropped at the end.
     unsafe {
         std::arch::asm!(
             // It stays zero where there is no shadow stack.
             "rdsspq {shadow}",
             "test {shadow}, {shadow}",
-            "jnz 5f",
-            "2: call 4f",
-            // Reached by prediction only.
-            "3: pause",
-            "lfence",
-            "jmp 3b",
-            "4: dec {left:e}",
-            "jnz 2b",
-            "add rsp, {pushed}",
-            "5:",
+            "jnz 4f",
+            ".rept {covered}",
+            "call 3f",
+            // Reached by running ahead only.
+            "int3",
+            "3:",
+            ".endr",
+            "add rsp, {covered} * 8",
+            "4:",
             shadow = inout(reg) 0_u64 => _,
-            left = inout(reg) REMEMBERED as u32 => _,
-            pushed = const REMEMBERED * size_of::<u64>(),
+            covered = const COVERED,
         );
     }
 }

@@ -20,5 +20,5 @@ pub(crate) mod parting;
 mod slots;
 pub(crate) mod results;
 pub(crate) mod state;
-mod prefetch;
+pub(crate) mod prefetch;
 pub(crate) mod table;

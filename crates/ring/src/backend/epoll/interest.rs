@@ -20,7 +20,9 @@ use mio::{Events, Interest, Poll, Token as Key};
 use rustix::net::{ipproto, sockopt};
 
 use super::queue::Queue;
+use crate::lifecycle::prefetch::prefetch;
 use crate::request::Request;
+use crate::token::Token;
 
 /// What an operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +126,15 @@ pub(super) enum Happened {
     Descriptor(RawFd),
 }
 
+impl Happened {
+    pub(super) fn descriptor(self) -> Option<RawFd> {
+        match self {
+            Self::Descriptor(fd) => Some(fd),
+            Self::Unparked | Self::Timer => None,
+        }
+    }
+}
+
 /// What happened and nobody acted on yet, oldest first. Filled again when it is empty.
 #[derive(Default)]
 pub(super) struct Happenings {
@@ -141,6 +152,12 @@ impl Happenings {
         let next = self.all.get(self.next).copied()?;
         self.next += 1;
         Some(next)
+    }
+
+    /// The next `count` of them, which stay.
+    #[inline]
+    pub(super) fn first(&self, count: usize) -> impl Iterator<Item = Happened> {
+        self.all[self.next..].iter().take(count).copied()
     }
 
     #[inline]
@@ -188,6 +205,18 @@ impl Interests {
             self.grow(index);
         }
         &mut self.watches[index]
+    }
+
+    /// Asks for the memory that `at` will give out.
+    #[inline]
+    pub(super) fn foresee(&self, fd: RawFd) {
+        prefetch(self.watches.as_ptr().wrapping_add(fd as usize).cast());
+    }
+
+    /// The first of those who wait to read.
+    #[inline]
+    pub(super) fn reader(&self, fd: RawFd) -> Option<Token> {
+        self.watches.get(fd as usize)?.reads.first()
     }
 
     #[cold]

@@ -4,8 +4,12 @@ use std::os::fd::RawFd;
 
 use super::interest::Side;
 use super::timers::Due;
+use crate::lifecycle::prefetch::prefetch;
 use crate::request::Request;
 use crate::token::Token;
+
+/// A line of the cache.
+const LINE_BYTES: usize = 64;
 
 /// One operation that is not over.
 pub(super) struct Pending {
@@ -59,6 +63,15 @@ impl Waiting {
     pub(super) fn get(&mut self, token: Token) -> Option<&mut Pending> {
         let pending = self.slots.get_mut(token.slot() as usize)?.as_mut()?;
         (pending.token == token).then_some(pending)
+    }
+
+    /// Asks for the memory of this operation.
+    #[inline]
+    pub(super) fn foresee(&self, token: Token) {
+        let start = self.slots.as_ptr().wrapping_add(token.slot() as usize).cast::<u8>();
+        for line in (0..size_of::<Option<Pending>>()).step_by(LINE_BYTES) {
+            prefetch(start.wrapping_add(line).cast());
+        }
     }
 
     pub(super) fn remove(&mut self, token: Token) -> Option<Pending> {
