@@ -47,8 +47,8 @@ use crate::token::Token;
 
 /// Results that there is room for from the start.
 const RESULTS_MIN: usize = 256;
-/// Events that one turn acts on; the others are next. Receives in a row keep the kernel's code for them in the
-/// cache, and answers in a row that for sends; but the first answers leave before the last of many receives.
+/// Events that one turn acts on; the others are next. A turn costs something, and the misses of so many overlap; but
+/// the first answers leave before the last of many receives. With 1,000 connections 8 to 64 measured the same.
 const EVENTS_PER_TURN: usize = 32;
 /// Sends between two parks that end at once; those beyond end with the next park. Who can always send must not
 /// hold the core, and a tick of the executor runs 61 tasks.
