@@ -72,7 +72,7 @@ fn needs(reason: &str) -> Vec<String> {
 }
 
 /// Works without them, and no test asks whether they are there.
-const NO_TEST_NEEDS: [&str; 2] = ["min_wait", "poll_multi"];
+const NO_TEST_NEEDS: [&str; 3] = ["min_wait", "poll_multi", "waits_nonblocking"];
 
 /// What is wrong with the skips of a run of all tests where exactly `absent` is not there.
 pub(crate) fn unlike(skipped: &BTreeMap<String, BTreeSet<String>>, absent: &BTreeSet<String>) -> Vec<String> {
