@@ -81,6 +81,34 @@ fn run_filtered(errno: u32, mut doctor: Command) -> Output {
     asked.join().expect("no panic")
 }
 
+/// What differs between kernels is asked of a runtime here, in a process that is as free as the doctor's.
+#[test]
+fn where_io_uring_works_it_names_the_ring_and_each_capability_as_a_runtime_does() {
+    if !has_a_ring("where_io_uring_works_it_names_the_ring_and_each_capability_as_a_runtime_does") {
+        return;
+    }
+    let runtime = coronet::Runtime::builder().backend(coronet::Backend::Uring).build().expect("a ring");
+    let mut doctor = doctor();
+    // Hidden there as here.
+    doctor.envs(std::env::var_os("CORONET_MASK").map(|mask| ("CORONET_MASK", mask)));
+    let output = doctor.output().expect("it starts");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line_on = |topic: &str| {
+        let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.find(|words| words.get(1) == Some(&topic));
+        line.unwrap_or_else(|| panic!("nothing on {topic}: {text}"))
+    };
+    let backend = line_on("backend");
+    assert_eq!((backend[0], backend[2..].join(" ")), ("✓", runtime.backend().to_string()));
+    for capability in runtime.backend().capabilities.each() {
+        let mark = if capability.there { "✓" } else { "!" };
+        assert_eq!(line_on(capability.name)[0], mark, "{}: {text}", capability.name);
+    }
+    // Of a refusal it says nothing.
+    assert!(!text.contains("not used") && !text.contains("refus"), "{text}");
+}
+
 #[test]
 fn where_a_filter_forbids_io_uring_it_says_so_and_what_to_allow() {
     insta::assert_snapshot!(doctor_where_refused(EPERM));
