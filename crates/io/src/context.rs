@@ -26,6 +26,8 @@ pub struct Context {
     bundles: bool,
     /// Zero-copy sends, and whether the kernel says that it copied them.
     zero_copy: (bool, bool),
+    /// The driver makes the system calls itself when a poller says so: it has no ring.
+    polls: bool,
     receives: Receives,
 }
 
@@ -45,8 +47,9 @@ impl Context {
         let receive_group = if usable { handle.open_group(config).ok() } else { None };
         let bundles = capabilities.bundles && !capabilities.incremental && receive_group.is_some();
         let zero_copy = (capabilities.send_zc, capabilities.send_zc_report);
-        let receives = Receives::default();
-        Self { handle, receive_group, pipes: Pipes::default(), bundles, zero_copy, receives }
+        let polls = handle.report().name == "epoll";
+        let (pipes, receives) = (Pipes::default(), Receives::default());
+        Self { handle, receive_group, pipes, bundles, zero_copy, polls, receives }
     }
 
     /// What submits to the driver.
@@ -72,6 +75,11 @@ impl Context {
     /// True if the kernel says of lent bytes whether it copied them all the same.
     pub(crate) fn reports_copies(&self) -> bool {
         self.zero_copy.1
+    }
+
+    /// True if there is no ring: a system call that waits would hold the core up.
+    pub(crate) fn polls(&self) -> bool {
+        self.polls
     }
 
     /// True if the traffic of a stream decides how it is received.

@@ -382,11 +382,14 @@ impl From<std::net::TcpListener> for TcpListener {
     /// # Panics
     /// Outside of a runtime.
     fn from(listener: std::net::TcpListener) -> Self {
-        // As for streams: the ring waits, the descriptor must not.
-        let _ = listener.set_nonblocking(false);
+        let context = context::current();
+        // As for streams: the ring waits, the descriptor must not. Without a ring it must not wait either, and
+        // stays so for good: the mode is that of the open file, and who shares it, another core or the successor of
+        // this process, would sleep in `accept` if it were changed back under its feet.
+        let _ = listener.set_nonblocking(context.polls());
         let fd = SharedFd::new(OwnedFd::from(listener));
         Self {
-            socket: Socket { context: context::current(), fd },
+            socket: Socket { context, fd },
             source: RefCell::new(Source::Idle),
             pause: Cell::new(PAUSE.0),
             throttled: Cell::new(0),

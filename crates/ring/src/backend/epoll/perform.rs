@@ -8,7 +8,7 @@
 //! - A listener is switched while an accept of it waits, and back when the last one ends. The
 //!   mode belongs to the open file, so whoever shares it by `dup` or `fork` sees it. Before each
 //!   round of accepting the mode is checked. Give each thread a listener of its own, or set a
-//!   shared one to non-blocking mode once and for all: then nothing is switched.
+//!   shared one to non-blocking mode once and for all: then nothing is switched. `coronet-io` does so.
 
 #![allow(unsafe_code, reason = "carries out requests, whose memory it knows by address")]
 
