@@ -8,6 +8,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +18,32 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// A test that takes this long hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(30);
+
+/// The time in which this process got to run. For what nothing may take longer than: a machine that stops both sides,
+/// or gives them no CPU, makes neither slow.
+pub(crate) struct Running(Arc<AtomicU32>);
+
+impl Running {
+    const STEP: Duration = Duration::from_millis(10);
+
+    pub(crate) fn start() -> Self {
+        let steps = Arc::new(AtomicU32::new(0));
+        let counted = Arc::downgrade(&steps);
+        // However late it wakes, that is one step.
+        std::thread::spawn(move || {
+            while let Some(steps) = counted.upgrade() {
+                steps.fetch_add(1, Ordering::Relaxed);
+                drop(steps);
+                std::thread::sleep(Self::STEP);
+            }
+        });
+        Self(steps)
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        Self::STEP * self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Calls until no signal interrupts: one that has a time limit ends early when the process is stopped and goes on.
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
