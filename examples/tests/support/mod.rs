@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::CapabilitySet;
@@ -204,12 +204,12 @@ impl Echo {
         self.stdout.read_to_string(&mut stdout).expect("text");
         let mut stderr = String::new();
         self.child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
-        let start = Instant::now();
+        let running = Running::start();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 break status;
             }
-            assert!(start.elapsed() < HANG, "it closed its output and does not end");
+            assert!(running.elapsed() < HANG, "it closed its output and does not end");
             std::thread::yield_now();
         };
         End { status, stdout, stderr }

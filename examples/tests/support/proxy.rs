@@ -5,12 +5,12 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::{End, HANG, example};
+use super::{End, HANG, Running, example};
 
 /// A proxy that listens, with its metrics.
 pub(crate) struct Proxy {
@@ -197,9 +197,9 @@ pub(crate) fn limited(stream: TcpStream) -> TcpStream {
 /// Asks again and again.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let running = Running::start();
     while !is_so() {
-        assert!(start.elapsed() < HANG, "not within {HANG:?}: {what}");
+        assert!(running.elapsed() < HANG, "not within {HANG:?}: {what}");
         std::thread::yield_now();
     }
 }
