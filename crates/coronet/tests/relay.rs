@@ -31,7 +31,7 @@ impl Before {
     fn pieces(self) -> (usize, usize) {
         match self {
             Self::Messages => (100, 8),
-            Self::Bulk => (64 << 10, 32),
+            Self::Bulk => (128 << 10, 32),
         }
     }
 }
@@ -60,7 +60,7 @@ fn send_mixed(peer: &mut StdStream, pattern: &Pattern, seed: u64, pieces: usize)
     let mut position = 0;
     for piece in 0..pieces {
         let is_bulk = piece / 16 % 2 == 1;
-        let len = if is_bulk { 8192 + sequence.below(300_000) } else { 1 + sequence.below(3000) };
+        let len = if is_bulk { (60 << 10) + sequence.below(300_000) } else { 1 + sequence.below(3000) };
         peer.write_all(pattern.at(position, len as usize)).unwrap();
         position += len;
         // So that messages arrive as such, often enough.

@@ -325,7 +325,8 @@ impl Executor {
             // ends the sleep.
             return None;
         }
-        Some(next - timers.now())
+        // Fired just now, so the clock was read just now.
+        Some(next - timers.seen())
     }
 
     /// Takes in what other threads have sent.

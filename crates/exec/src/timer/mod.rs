@@ -53,6 +53,11 @@ impl Timers {
         now
     }
 
+    /// The clock when it was last read here.
+    pub(crate) fn seen(&self) -> Instant {
+        self.seen.get()
+    }
+
     /// How many timers are armed.
     pub(crate) fn alive(&self) -> usize {
         self.wheel.borrow().alive()

@@ -115,18 +115,7 @@ impl<'a, B: IoBuf> SendZc<'a, B> {
     fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Step<'a, B>> {
         let stream = self.stream;
         let Step::Before { has_turn, .. } = &mut self.step else { unreachable!("looked at by the caller") };
-        let may_send = if *has_turn {
-            ready!(stream.transmit.poll_idle(cx))
-        } else {
-            match stream.writer.take("write") {
-                Ok(turn) => {
-                    turn.keep();
-                    *has_turn = true;
-                    ready!(stream.transmit.poll_idle(cx))
-                }
-                Err(error) => Err(error),
-            }
-        };
+        let may_send = ready!(stream.transmit.poll_turn(&stream.writer, has_turn, cx));
         let Step::Before { buf, has_turn } = std::mem::replace(&mut self.step, Step::Done) else {
             unreachable!("looked at above")
         };

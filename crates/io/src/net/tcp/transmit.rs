@@ -17,6 +17,7 @@ use super::course::LEND_FROM;
 use super::lending::{self, Lending, Lent, UnderWay};
 use super::socket::Socket;
 use crate::buf::{BufResult, IoBuf};
+use crate::net::turn::Turn;
 use crate::op::{Send, Sent, is_refusal};
 
 /// A write whose future was dropped did not send all of its bytes.
@@ -108,6 +109,27 @@ impl Transmit {
         is_idle
     }
 
+    /// Takes the turn, which the caller keeps and knows by `has_turn`, and waits until nothing is under way.
+    #[inline]
+    pub(super) fn poll_turn(
+        &self,
+        writer: &Turn,
+        has_turn: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !*has_turn {
+            match writer.take("write") {
+                Ok(turn) => turn.keep(),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            *has_turn = true;
+            if self.is_idle() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_idle(cx)
+    }
+
     /// Waits until nothing is under way; the failure of a dropped write, once.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(rare) = self.rare.get() else { return Poll::Ready(Ok(())) };
@@ -196,18 +218,7 @@ impl<'a, B: IoBuf> Write<'a, B> {
     fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<BufResult<usize, B>>> {
         let Step::Before { has_turn, .. } = &mut self.step else { return Poll::Ready(None) };
         let stream = self.stream;
-        let may_send = if *has_turn {
-            ready!(stream.transmit.poll_idle(cx))
-        } else {
-            match stream.writer.take("write") {
-                Ok(turn) => {
-                    turn.keep();
-                    *has_turn = true;
-                    if stream.transmit.is_idle() { Ok(()) } else { ready!(stream.transmit.poll_idle(cx)) }
-                }
-                Err(error) => Err(error),
-            }
-        };
+        let may_send = ready!(stream.transmit.poll_turn(&stream.writer, has_turn, cx));
         let Step::Before { buf, start, has_turn } = std::mem::replace(&mut self.step, Step::Done) else {
             unreachable!("looked at above")
         };

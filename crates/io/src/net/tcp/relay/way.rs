@@ -1,12 +1,13 @@
 //! Which way bytes go: a pure choice over how many came at a time.
 //!
-//! Below some KiB one receive and one send through the ring cost less than a poll and two splices;
-//! above, copying does (docs/BENCHMARKS.md). Between the two marks nothing changes.
+//! Up to 32 KiB one receive and one send through the ring cost no more than a poll and two splices, and the peer
+//! less, who gets what was spliced in pages, one by one. From 64 KiB on, copying costs more
+//! (docs/BENCHMARKS.md). Between the two marks nothing changes.
 
-/// A piece of so many bytes speaks for splicing.
-const BULK_BYTES: usize = 8 * 1024;
+/// A piece of so many bytes speaks for splicing: the largest segment, 64 KiB and less its headers, does.
+const BULK_BYTES: usize = 60 * 1024;
 /// A piece of fewer bytes speaks for leases.
-const MESSAGE_BYTES: usize = 4 * 1024;
+const MESSAGE_BYTES: usize = 40 * 1024;
 /// So many pieces in a row have to say so: a switch costs a cancel, or an arm.
 const IN_A_ROW: u8 = 4;
 
@@ -59,28 +60,31 @@ mod tests {
         pieces.iter().map(|&bytes| traffic.carried(bytes)).collect()
     }
 
+    const KIB: usize = 1024;
+
     #[test]
     fn messages_never_leave_the_leases() {
-        assert!(ways(Way::Lease, &[1, 64, 8191, 4096, 100]).iter().all(|&way| way == Way::Lease));
+        let pieces = [1, 64, 60 * KIB - 1, 32 * KIB, 16 * KIB, 100];
+        assert!(ways(Way::Lease, &pieces).iter().all(|&way| way == Way::Lease));
     }
 
     #[test]
     fn only_bulk_pieces_in_a_row_start_to_splice() {
-        let (no, yes) = (Way::Lease, Way::Splice);
-        assert_eq!(ways(Way::Lease, &[8192, 65536, 8192, 8192, 8192]), [no, no, no, yes, yes]);
-        assert_eq!(ways(Way::Lease, &[8192, 8192, 8192, 64, 8192, 8192, 8192]), [no; 7]);
+        let (no, yes, bulk) = (Way::Lease, Way::Splice, 60 * KIB);
+        assert_eq!(ways(Way::Lease, &[bulk, 256 * KIB, bulk, bulk, bulk]), [no, no, no, yes, yes]);
+        assert_eq!(ways(Way::Lease, &[bulk, bulk, bulk, 64, bulk, bulk, bulk]), [no; 7]);
     }
 
     #[test]
     fn only_messages_in_a_row_stop_to_splice() {
-        let (no, yes) = (Way::Splice, Way::Lease);
-        assert_eq!(ways(Way::Splice, &[64, 1, 4095, 64, 64]), [no, no, no, yes, yes]);
-        assert_eq!(ways(Way::Splice, &[64, 64, 64, 4096, 64, 64, 64]), [no; 7]);
+        let (no, yes, small) = (Way::Splice, Way::Lease, 40 * KIB - 1);
+        assert_eq!(ways(Way::Splice, &[64, 1, small, 64, 64]), [no, no, no, yes, yes]);
+        assert_eq!(ways(Way::Splice, &[64, 64, 64, 40 * KIB, 64, 64, 64]), [no; 7]);
     }
 
     #[test]
     fn between_the_marks_nothing_changes() {
-        assert_eq!(ways(Way::Lease, &[6000; 20]), [Way::Lease; 20]);
-        assert_eq!(ways(Way::Splice, &[6000; 20]), [Way::Splice; 20]);
+        assert_eq!(ways(Way::Lease, &[50 * KIB; 20]), [Way::Lease; 20]);
+        assert_eq!(ways(Way::Splice, &[50 * KIB; 20]), [Way::Splice; 20]);
     }
 }
