@@ -154,10 +154,11 @@ impl Happenings {
         Some(next)
     }
 
-    /// The next `count` of them, which stay.
+    /// The next `count` of them, or as many as there are; they stay.
     #[inline]
-    pub(super) fn first(&self, count: usize) -> impl Iterator<Item = Happened> {
-        self.all[self.next..].iter().take(count).copied()
+    pub(super) fn first(&self, count: usize) -> &[Happened] {
+        let next = &self.all[self.next..];
+        &next[..count.min(next.len())]
     }
 
     #[inline]
@@ -207,16 +208,14 @@ impl Interests {
         &mut self.watches[index]
     }
 
-    /// Asks for the memory that `at` will give out.
+    /// Asks for the memory of those that `next` is about, and says who reads there.
     #[inline]
-    pub(super) fn foresee(&self, fd: RawFd) {
-        prefetch(self.watches.as_ptr().wrapping_add(fd as usize).cast());
-    }
-
-    /// The first of those who wait to read.
-    #[inline]
-    pub(super) fn reader(&self, fd: RawFd) -> Option<Token> {
-        self.watches.get(fd as usize)?.reads.first()
+    pub(super) fn foresee(&self, next: &[Happened]) -> impl Iterator<Item = Token> {
+        let descriptors = || next.iter().filter_map(|happened| happened.descriptor());
+        for fd in descriptors() {
+            prefetch(self.watches.as_ptr().wrapping_add(fd as usize).cast());
+        }
+        descriptors().filter_map(|fd| self.watches.get(fd as usize)?.reads.first())
     }
 
     #[cold]

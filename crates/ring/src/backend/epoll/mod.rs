@@ -35,7 +35,7 @@ use self::offload::{Offload, Transfer};
 pub(crate) use self::perform::CAPABILITIES;
 use self::perform::{ATTEMPTS_MAX, Route, attempt, attempts_max, restore_blocking, route};
 use self::pick::Picker;
-use self::send::{send_bytes, send_message};
+use self::send::send_now;
 use self::timers::Timers;
 use self::waiting::{Pending, Place, Waiting};
 use crate::backend::{Backend, BackendReport, Batch, Capabilities, Counters, Lent, Submitted, Unparker};
@@ -140,14 +140,7 @@ impl Epoll {
         }
         self.sent_now += 1;
         let mut progress = 0;
-        let sent = if let Request::Send { socket, from, flags } = request {
-            send_bytes(socket, from, *flags, &mut progress)
-        } else if let Request::SendMessage { socket, message, flags } = request {
-            send_message(socket, message, *flags, &mut progress)
-        } else {
-            return Err(0);
-        };
-        if let Attempt::Done(result) = sent {
+        if let Some(Attempt::Done(result)) = send_now(request, &mut progress) {
             return Ok(Completion::new(result, 0));
         }
         watch.full = true;
@@ -392,16 +385,11 @@ impl Epoll {
         waited.map_err(|failure| error::named("epoll_wait", "", failure))
     }
 
-    /// Asks for the memory of those that the next events are about: among thousands it has left the cache.
-    fn foresee(&self) {
-        let next = || self.happened.first(EVENTS_PER_TURN).filter_map(Happened::descriptor);
-        next().for_each(|fd| self.interests.foresee(fd));
-        next().filter_map(|fd| self.interests.reader(fd)).for_each(|token| self.waiting.foresee(token));
-    }
-
     /// Acts on some of the events that were collected.
     fn dispatch(&mut self) {
-        self.foresee();
+        // Among thousands this memory has left the cache: let the misses overlap.
+        let readers = self.interests.foresee(self.happened.first(EVENTS_PER_TURN));
+        readers.for_each(|token| self.waiting.foresee(token));
         for _ in 0..EVENTS_PER_TURN {
             match self.happened.next() {
                 Some(Happened::Descriptor(fd)) => self.advance(fd),

@@ -9,8 +9,21 @@ use rustix::net::{SendFlags, send};
 
 use super::attempt::{Attempt, last_errno};
 use crate::backend::returns;
+use crate::request::Request;
 use crate::span::{Message, Span};
 use crate::target::Target;
+
+/// One attempt to send what `request` says, from `progress` on; `None` if it does not say what to send.
+#[inline]
+pub(super) fn send_now(request: &Request<'_>, progress: &mut u32) -> Option<Attempt> {
+    if let Request::Send { socket, from, flags } = request {
+        Some(send_bytes(socket, from, *flags, progress))
+    } else if let Request::SendMessage { socket, message, flags } = request {
+        Some(send_message(socket, message, *flags, progress))
+    } else {
+        None
+    }
+}
 
 /// One attempt to send the bytes of an operation, from `progress` on.
 #[inline]
