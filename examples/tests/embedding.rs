@@ -30,7 +30,7 @@ fn start(name: &str, arguments: &[&str], backend: &str) -> Echo {
 fn backends(test: &str) -> Vec<&'static str> {
     let has_ring = can_run(test) && backend() == "io_uring";
     if !has_ring {
-        support::skip(test, "no ring here: on epoll only");
+        support::skip(test, "needs io_uring: on epoll only");
     }
     if has_ring { vec!["uring", "epoll"] } else { vec!["epoll"] }
 }

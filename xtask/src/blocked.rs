@@ -47,17 +47,23 @@ const NEEDS_A_RING: &[Needy] = &[
     ("blocked", "a_ring_that_cannot_be_entered_is_none"),
     ("coronet_ring", "a_restricted_ring_refuses_what_is_not_used_and_an_open_one_does_not"),
     ("coronet_ring", "newer_capabilities_imply_those_they_stand_on"),
-    // Half of each: it goes on with epoll.
-    ("guard", ""),
     ("held_files", ""),
     ("limits", "with_little_locked_memory_it_starts_smaller_or_on_epoll_and_says_so"),
     ("restricted", ""),
     ("uring", ""),
     ("uring_census", ""),
+    // Half of each: they go on with epoll.
+    ("embedded", ""),
+    ("embedding", ""),
+    ("guard", ""),
+    ("hosts_rules", "who_drops_roots_rights_serves_on_a_privileged_port_and_may_no_more_than_nobody"),
 ];
 /// Those that are skipped if `CORONET_BACKEND` says so, though a ring could be had.
-const LEFT_OUT: &[Needy] =
-    &[("guard", ""), ("limits", "with_little_locked_memory_it_starts_smaller_or_on_epoll_and_says_so")];
+const LEFT_OUT: &[Needy] = &[
+    ("limits", "with_little_locked_memory_it_starts_smaller_or_on_epoll_and_says_so"),
+    ("embedding", ""),
+    ("guard", ""),
+];
 
 /// Runs the tests in each way; true if all passed that do not need io_uring.
 pub(crate) fn run(root: &Path, options: &Options) -> bool {
