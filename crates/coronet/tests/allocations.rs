@@ -20,29 +20,32 @@ struct Counting;
 
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
+    /// What the last one was, to tell where it came from.
+    static LAST: Cell<(&str, usize)> = const { Cell::new(("none", 0)) };
 }
 
-fn count() {
+fn count(call: &'static str, bytes: usize) {
     CALLS.set(CALLS.get() + 1);
+    LAST.set((call, bytes));
 }
 
 // SAFETY: [alloc-forward] every call goes to `System` as it came; counting touches a thread-local that
 // needs neither memory nor a destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count("alloc", layout.size());
         // SAFETY: [alloc-forward] the caller keeps the contract of `System`, which is that of this trait.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count();
+        count("dealloc", layout.size());
         // SAFETY: [alloc-forward] as above; `memory` came from `System`.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count("realloc", size);
         // SAFETY: [alloc-forward] as above; `memory` came from `System`.
         unsafe { System.realloc(memory, layout, size) }
     }
@@ -62,8 +65,16 @@ fn ask(mut peer: StdStream) {
     }
 }
 
+/// Calls before and after some echoes, and the last of them.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    before: u64,
+    after: u64,
+    last: (&'static str, usize),
+}
+
 /// Serves until the peer ends; counts echoes, and notes the allocations between two of them.
-async fn serve(stream: TcpStream, echoes: Rc<Cell<usize>>, from: usize, marks: Rc<Cell<(u64, u64)>>) {
+async fn serve(stream: TcpStream, echoes: Rc<Cell<usize>>, from: usize, marks: Rc<Cell<Marks>>) {
     loop {
         let bytes = stream.recv().await.unwrap();
         if bytes.is_empty() {
@@ -71,16 +82,17 @@ async fn serve(stream: TcpStream, echoes: Rc<Cell<usize>>, from: usize, marks: R
         }
         echoes.set(echoes.get() + 1);
         if echoes.get() == from {
-            marks.set((CALLS.get(), 0));
+            marks.set(Marks { before: CALLS.get(), ..Marks::default() });
         } else if echoes.get() == from + ECHOES {
-            marks.set((marks.get().0, CALLS.get()));
+            marks.set(Marks { after: CALLS.get(), last: LAST.get(), ..marks.get() });
         }
         stream.write_all(bytes).await.0.unwrap();
     }
 }
 
-async fn count_allocations(connections: usize) -> u64 {
-    let (echoes, marks) = (Rc::new(Cell::new(0)), Rc::new(Cell::new((0, 0))));
+/// How often the allocator was called, and the last call; `None` if it was not.
+async fn count_allocations(connections: usize) -> Option<(u64, &'static str, usize)> {
+    let (echoes, marks) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(Marks::default())));
     let mut tasks = Vec::new();
     let mut peers = Vec::new();
     for _ in 0..connections {
@@ -100,16 +112,16 @@ async fn count_allocations(connections: usize) -> u64 {
         task.await.unwrap();
     }
     assert_eq!(echoes.get(), 2 * connections * ECHOES);
-    let (before, after) = marks.get();
+    let Marks { before, after, last: (call, bytes) } = marks.get();
     assert!(before > 0 && after > 0, "the allocator counts");
-    after - before
+    (after > before).then_some((after - before, call, bytes))
 }
 
 #[test]
 fn an_echo_allocates_nothing() {
     world(async {
         if support::receives_are_pooled() {
-            assert_eq!(count_allocations(1).await, 0, "calls in {ECHOES} echoes");
+            assert_eq!(count_allocations(1).await, None, "calls in {ECHOES} echoes");
         }
     });
 }
@@ -118,7 +130,7 @@ fn an_echo_allocates_nothing() {
 fn an_echo_allocates_nothing_among_eight_connections() {
     world(async {
         if support::receives_are_pooled() {
-            assert_eq!(count_allocations(8).await, 0, "calls in {ECHOES} echoes");
+            assert_eq!(count_allocations(8).await, None, "calls in {ECHOES} echoes");
         }
     });
 }
@@ -130,8 +142,8 @@ fn an_echo_allocates_nothing_on_epoll_either() {
     let runtime = Runtime::builder().backend(Backend::Epoll).build().expect("epoll runs everywhere");
     runtime.block_on(async {
         if support::receives_are_pooled() {
-            assert_eq!(count_allocations(1).await, 0, "calls in {ECHOES} echoes");
-            assert_eq!(count_allocations(8).await, 0, "calls in {ECHOES} echoes of each of eight");
+            assert_eq!(count_allocations(1).await, None, "calls in {ECHOES} echoes");
+            assert_eq!(count_allocations(8).await, None, "calls in {ECHOES} echoes of each of eight");
         }
     });
 }
