@@ -8,14 +8,17 @@ use std::net::{Shutdown, TcpStream};
 use support::proxy::{
     Echoing, Proxy, Refusing, accept, assert_closed, assert_reset, echo, reset, until, upstream,
 };
-use support::{backend, can_run};
+use support::{backend, can_run, uninterrupted};
 
 /// A client, and what its upstream sees of it; a byte went each way, so all is connected.
 fn pair(proxy: &Proxy, listener: &std::net::TcpListener) -> (TcpStream, TcpStream) {
     let mut client = proxy.connect();
     client.write_all(b"?").unwrap();
     let mut server = accept(listener);
-    server.read_exact(&mut [0]).unwrap();
+    // A check of the upstream's health comes every 5 s, and says nothing.
+    while uninterrupted(|| server.read(&mut [0])).unwrap() == 0 {
+        server = accept(listener);
+    }
     server.write_all(b"!").unwrap();
     client.read_exact(&mut [0]).unwrap();
     (client, server)
