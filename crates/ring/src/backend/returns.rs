@@ -7,7 +7,7 @@
 //! each, and 13,000 to 13,500 with five and this. `docs/BENCHMARKS.md` has more. Others were not measured, and are
 //! left alone.
 //!
-//! It is for calls that are made once per message; who makes them says so.
+//! It is for calls that are made once per message or once per turn; who makes them says so.
 
 #![allow(unsafe_code, reason = "a call that is never returned from can only be written in assembly")]
 

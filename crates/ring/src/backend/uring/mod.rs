@@ -28,7 +28,7 @@ use crate::backend::unpark::Unparker;
 use crate::backend::uring::encode::encode;
 use crate::backend::uring::files::FileTable;
 use crate::backend::uring::setup::{Rung, Setup};
-use crate::backend::{Backend, BackendReport, Batch, Counters, Lent, Submitted};
+use crate::backend::{Backend, BackendReport, Batch, Counters, Lent, Submitted, returns};
 use crate::completion::Completion;
 use crate::error;
 use crate::pool::{GroupId, GroupMemory};
@@ -197,6 +197,7 @@ impl Uring {
             // SAFETY: [entry-lent] no argument; the entries were published above.
             _ => unsafe { submitter.enter::<libc::sigset_t>(entries, want, GETEVENTS, None) },
         };
+        returns::renew();
         let Err(failure) = entered else { return Ok(()) };
         match failure.raw_os_error() {
             // A signal, or the deadline: the caller looks at the clock.
