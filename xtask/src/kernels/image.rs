@@ -12,6 +12,9 @@ use super::programs::{CAPABILITIES, Program};
 const PATIENCE: u32 = 600;
 /// How many times slower than others it is to be thought, `CORONET_TEST_SLOWNESS` of the tests.
 const SLOWNESS: u32 = 10;
+/// Half of the seconds without a step after which the kernel says of a processor that it is locked up. By default that
+/// is 20 s: an emulator that is stopped for so long on a busy machine looks like it. This is the most that it takes.
+const LOCKED_UP: u32 = 60;
 const DIRECTORY: u32 = 0o040_755;
 const PLAIN: u32 = 0o100_644;
 const EXECUTABLE: u32 = 0o100_755;
@@ -60,6 +63,7 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 ip link set lo up
 ulimit -n 65536
+echo {LOCKED_UP} > /proc/sys/kernel/watchdog_thresh
 export CORONET_TEST_SLOWNESS={SLOWNESS}
 echo
 echo \"CORONET_TEST_SLOWNESS $CORONET_TEST_SLOWNESS\"
