@@ -17,7 +17,7 @@ const DURATION_MIN: f64 = 0.15;
 const DURATION_MAX: f64 = 1.0;
 /// Seconds of measuring to aim at.
 const BUDGET: f64 = 190.0;
-const BUDGET_QUICK: f64 = 48.0;
+const BUDGET_QUICK: f64 = 40.0;
 /// What a cell may have under way: more would test the machine's memory.
 const IN_FLIGHT_MAX: usize = 256 << 20;
 
