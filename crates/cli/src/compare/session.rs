@@ -246,9 +246,11 @@ fn take_turns(
             Err(Failure::Row(why)) => failed(into, why),
         }
     }
+    // Orders go on where the last round left off: no two pairs of turns of a cell share one.
+    let before = record.rows.first().map_or(0, |row| row.samples.len());
     for turn in 0..2 * per_measurement {
         let measured = (turn + 1).is_multiple_of(per_measurement);
-        for index in shuffled(rows.len(), turn) {
+        for index in shuffled(rows.len(), before + turn) {
             let into = &mut record.rows[index];
             let sample = match standing[index].as_mut().map(|server| server.take_turn(bench)) {
                 Some(Ok(sample)) => Some(sample),
