@@ -63,7 +63,7 @@ impl Engine {
 
     /// True if an operation may be carried out without being submitted.
     pub(crate) fn is_direct(&self) -> bool {
-        matches!(self, Self::Epoll(_))
+        matches!(self, Self::Uring(_) | Self::Epoll(_))
     }
 
     pub(crate) fn park(&mut self, timeout: Option<Duration>, batch: &mut Batch) -> io::Result<()> {
@@ -265,20 +265,30 @@ impl Core {
     /// Carries a send out that needs no waiting; otherwise the bytes that went.
     #[inline]
     pub(crate) fn send_now<O: Op>(&mut self, op: &mut O) -> Result<Completion, u32> {
-        let Self { engine: Some(Engine::Epoll(epoll)), stats, closed: false, .. } = self else {
+        let Self { engine: Some(engine), backlog, stats, closed: false, .. } = self else {
             return Err(0);
         };
-        let done = epoll.send_now(&op.request())?;
+        if !backlog.is_empty() {
+            return Err(0);
+        }
+        let done = match engine {
+            Engine::Uring(uring) => uring.send_now(&op.request())?,
+            Engine::Epoll(epoll) => epoll.send_now(&op.request())?,
+            Engine::Other(_) => return Err(0),
+        };
         stats.submitted += 1;
         stats.completions += 1;
         stats.delivered += 1;
         Ok(done)
     }
 
-    /// So many bytes of this operation went before it was submitted.
+    /// So many bytes of an operation that is submitted next went before: the backend tried it.
+    #[cold]
     pub(crate) fn went_before(&mut self, token: Token, bytes: u32) {
-        if let Some(Engine::Epoll(epoll)) = &mut self.engine {
-            epoll.went_before(token, bytes);
+        match &mut self.engine {
+            Some(Engine::Uring(uring)) => uring.went_before(token, bytes),
+            Some(Engine::Epoll(epoll)) => epoll.went_before(token, bytes),
+            Some(Engine::Other(_)) | None => unreachable!("it sends nothing at once"),
         }
     }
 

@@ -48,13 +48,6 @@ impl<O: Op> OpFuture<O> {
         EarlyOp { future: self, told: false }
     }
 
-    /// So many of its bytes went before it was submitted.
-    pub(crate) fn went_before(&self, bytes: u32) {
-        if let Some(token) = self.inner.token {
-            self.inner.shared.went_before(token, bytes);
-        }
-    }
-
     /// Forgets the type: what is left resolves with the completion alone, and drops the
     /// operation with its buffer then, or when the notification of a zero-copy send comes.
     ///

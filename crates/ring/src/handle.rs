@@ -38,8 +38,10 @@ impl Handle {
         OpFuture::new(self.shared.clone(), token)
     }
 
-    /// Sends what `send` says at once, where the backend can and nothing has to be waited for; submits it
-    /// otherwise.
+    /// Sends what `send` says at once, where that is the faster way and nothing has to be waited for; submits it
+    /// otherwise. With epoll that is so for all sends, on a ring for those that are alone in their turn.
+    ///
+    /// Sends of one socket that overlap may overtake each other: wait for the one before.
     ///
     /// It is for sends: whatever else is submitted. [`Op::request`] may be asked twice, the first time where
     /// the operation stands now.
@@ -51,11 +53,8 @@ impl Handle {
         match self.shared.send_now(&mut send) {
             Ok(done) => Started::Over(send.finish(done)),
             Err(sent) => {
-                let send = self.submit(send);
-                if sent > 0 {
-                    send.went_before(sent);
-                }
-                Started::UnderWay(send)
+                let token = self.shared.submit_rest(sent, |table| table.insert(send));
+                Started::UnderWay(OpFuture::new(self.shared.clone(), token))
             }
         }
     }

@@ -65,11 +65,20 @@ impl Shared {
 
     /// Files an operation and hands it to the backend.
     pub(crate) fn submit(&self, insert: impl FnOnce(&mut Table) -> Token) -> Token {
+        self.submit_rest(0, insert)
+    }
+
+    /// As [`Self::submit`], for one of which `sent` bytes went just now.
+    #[inline]
+    pub(crate) fn submit_rest(&self, sent: u32, insert: impl FnOnce(&mut Table) -> Token) -> Token {
         let nobodys; // Declared first, so that it is dropped with the core free.
         let mut core = self.core.borrow_mut();
         let token = insert(&mut core.table);
         core.stats.submitted += 1;
         nobodys = Nobodys(self, token);
+        if sent > 0 {
+            core.went_before(token, sent);
+        }
         core.launch(token);
         std::mem::forget(nobodys);
         token
@@ -83,10 +92,6 @@ impl Shared {
         }
         let done = self.core.borrow_mut().send_now(op)?;
         Ok(Done::new(done, None))
-    }
-
-    pub(crate) fn went_before(&self, token: Token, bytes: u32) {
-        self.core.borrow_mut().went_before(token, bytes);
     }
 
     /// Takes operation and result out of the table, or files the waker.

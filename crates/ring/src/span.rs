@@ -24,6 +24,12 @@ impl<'a> Span<'a> {
         Self { start: bytes.as_ptr(), len, brand: PhantomData }
     }
 
+    /// What is behind the first `bytes`, at most all of them.
+    pub(crate) fn behind(self, bytes: u32) -> Self {
+        assert!(bytes <= self.len, "{bytes} of {} bytes went", self.len);
+        Self { start: self.start.wrapping_add(bytes as usize), len: self.len - bytes, ..self }
+    }
+
     /// Address of the first byte.
     pub fn as_ptr(&self) -> *const u8 {
         self.start

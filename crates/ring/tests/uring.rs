@@ -7,6 +7,8 @@ mod descriptors;
 mod groups;
 #[path = "cases/kernel.rs"]
 mod kernel;
+#[path = "cases/sends.rs"]
+mod sends;
 #[path = "cases/waking.rs"]
 mod waking;
 #[path = "cases/zero_copy.rs"]

@@ -17,6 +17,8 @@ mod refusal;
 pub(crate) mod mask;
 mod quirks;
 mod unpark;
+mod ahead;
+mod send;
 mod returns;
 
 use std::fmt;

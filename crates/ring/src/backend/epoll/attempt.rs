@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use crate::backend::send;
 use crate::completion::Completion;
 
 /// What became of an attempt.
@@ -24,6 +25,15 @@ pub(super) enum Attempt {
 impl Attempt {
     pub(super) fn failed(error: Errno) -> Self {
         Self::Done(-error.raw_os_error())
+    }
+}
+
+impl From<send::Attempt> for Attempt {
+    fn from(sent: send::Attempt) -> Self {
+        match sent {
+            send::Attempt::Over(result) => Self::Done(result),
+            send::Attempt::Blocks => Self::Blocks,
+        }
     }
 }
 

@@ -4,8 +4,7 @@
 //! be done at once waits until the poller says that its descriptor changed, and is tried
 //! again. Results are collected and reported by `park`.
 //!
-//! - `perform.rs` makes one attempt, `send.rs` that of a send, which may end at once; `waiting.rs` keeps those
-//!   that are not over.
+//! - `perform.rs` makes one attempt; `waiting.rs` keeps those that are not over.
 //! - `interest.rs` knows who waits for which descriptor. Registrations are edge-triggered and
 //!   serve operation after operation, so a request costs no `epoll_ctl`.
 //! - `offload.rs` has threads that wait for files; `timers.rs` the timeouts.
@@ -15,7 +14,6 @@
 #![allow(unsafe_code, reason = "vouches for what it reports")]
 
 mod perform;
-mod send;
 mod attempt;
 mod interest;
 mod queue;
@@ -35,9 +33,10 @@ use self::offload::{Offload, Transfer};
 pub(crate) use self::perform::CAPABILITIES;
 use self::perform::{ATTEMPTS_MAX, Route, attempt, attempts_max, restore_blocking, route};
 use self::pick::Picker;
-use self::send::send_now;
 use self::timers::Timers;
 use self::waiting::{Pending, Place, Waiting};
+use crate::backend::ahead::Ahead;
+use crate::backend::send::{self, send_now};
 use crate::backend::{Backend, BackendReport, Batch, Capabilities, Counters, Lent, Submitted, Unparker};
 use crate::completion::Completion;
 use crate::error;
@@ -73,6 +72,8 @@ pub(crate) struct Epoll {
     happened: Happenings,
     /// Sends that ended at once since the last park.
     sent_now: u32,
+    /// Of sends that were tried at once, and are submitted next.
+    ahead: Ahead,
     unseen: u32,
     unasked: u32,
     unparker: Unparker,
@@ -96,6 +97,7 @@ impl Epoll {
             again: VecDeque::new(),
             happened: Happenings::default(),
             sent_now: 0,
+            ahead: Ahead::default(),
             unseen: 0,
             unasked: 0,
             unparker,
@@ -140,18 +142,16 @@ impl Epoll {
         }
         self.sent_now += 1;
         let mut progress = 0;
-        if let Some(Attempt::Done(result)) = send_now(request, &mut progress) {
+        if let Some(send::Attempt::Over(result)) = send_now(request, &mut progress) {
             return Ok(Completion::new(result, 0));
         }
         watch.full = true;
         Err(progress)
     }
 
-    /// So many bytes of an operation that was submitted just now went before.
+    /// So many bytes of a send that is submitted next went before.
     pub(crate) fn went_before(&mut self, token: Token, bytes: u32) {
-        if let Some(pending) = self.waiting.get(token) {
-            pending.progress = bytes;
-        }
+        self.ahead.note(token, bytes);
     }
     /// Starts what may have to wait for a descriptor; `eager` tries it before the kernel is asked.
     fn start_on(&mut self, mut pending: Pending, fd: RawFd, side: Side, eager: bool) {
@@ -414,7 +414,8 @@ impl Epoll {
 // owns its descriptor.
 unsafe impl Backend for Epoll {
     fn submit(&mut self, token: Token, lent: Lent) -> Submitted {
-        self.start(Pending::new(token, lent.into_request()));
+        let progress = self.ahead.take(token);
+        self.start(Pending { progress, ..Pending::new(token, lent.into_request()) });
         Submitted::Accepted
     }
 

@@ -25,8 +25,8 @@ use super::attempt::{Attempt, last_errno};
 use super::interest::Side;
 use super::offload::{HERE, Transfer};
 use super::pick::Picker;
-use super::send::{send_bytes, send_message};
 use super::waiting::Pending;
+use crate::backend::send::{send_bytes, send_message};
 use crate::backend::{Capabilities, returns};
 use crate::completion::{Completion, MORE, SOCK_NONEMPTY};
 use crate::pool::GroupId;
@@ -114,9 +114,11 @@ pub(super) fn attempt(pending: &mut Pending, groups: &mut [Option<Picker>]) -> A
         }
         Request::RecvMulti { socket, group, .. } => receive_picked(*socket, *group, groups),
         Request::Send { socket, from, flags } | Request::SendZc { socket, from, flags, .. } => {
-            send_bytes(socket, from, *flags, progress)
+            send_bytes(socket, from, *flags, progress).into()
         }
-        Request::SendMessage { socket, message, flags } => send_message(socket, message, *flags, progress),
+        Request::SendMessage { socket, message, flags } => {
+            send_message(socket, message, *flags, progress).into()
+        }
         Request::Close { fd } => {
             let fd = fd.take().expect("a close owns its descriptor until it is carried out").into_raw_fd();
             // SAFETY: [loan-pinned] the operation owned this descriptor, and has just given it up.

@@ -22,8 +22,10 @@ use std::time::Duration;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 
+use crate::backend::ahead::Ahead;
 use crate::backend::capability::{self, Capabilities};
 use crate::backend::refusal::{Refusal, Stage};
+use crate::backend::send::{Attempt, send_now};
 use crate::backend::unpark::Unparker;
 use crate::backend::uring::encode::encode;
 use crate::backend::uring::files::FileTable;
@@ -32,6 +34,7 @@ use crate::backend::{Backend, BackendReport, Batch, Counters, Lent, Submitted, r
 use crate::completion::Completion;
 use crate::error;
 use crate::pool::{GroupId, GroupMemory};
+use crate::request::Request;
 use crate::target::Place;
 use crate::token::Token;
 
@@ -64,6 +67,21 @@ pub(crate) struct Uring {
     counters: Counters,
     overflows_seen: u32,
     files: FileTable,
+    past: Past,
+    /// Of sends that were tried past the ring, and whose rest is in it.
+    ahead: Ahead,
+}
+
+/// Whether the next send goes past the ring, by a system call of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Past {
+    /// It goes with others, or it is not the first of its turn.
+    Unwise,
+    /// The last park brought one completion at the most, so it is likely to be alone. Through the ring it would take a
+    /// system call, too, and then its completion would take a turn.
+    Wise,
+    /// The system refuses the call: a filter that knows rings only.
+    Refused,
 }
 
 /// What a foreign event loop waits for.
@@ -108,6 +126,8 @@ impl Uring {
             counters: Counters::default(),
             overflows_seen: 0,
             files: FileTable::new(),
+            past: Past::Unwise,
+            ahead: Ahead::default(),
         };
         this.arm_wake();
         Ok(this)
@@ -174,6 +194,36 @@ impl Uring {
         self.files.let_go(&self.ring.submitter(), place);
     }
 
+    /// Sends what `request` says if it is alone: nothing else is to be submitted, nor has just come. Otherwise the bytes
+    /// that went; the rest is to be submitted.
+    ///
+    /// Nobody may wait to send on this socket: it would be overtaken.
+    #[inline]
+    pub(crate) fn send_now(&mut self, request: &Request<'_>) -> Result<Completion, u32> {
+        if self.past != Past::Wise || !matches!(request, Request::Send { .. }) {
+            return Err(0);
+        }
+        if !self.ring.submission().is_empty() {
+            return Err(0);
+        }
+        self.past = Past::Unwise;
+        let mut progress = 0;
+        match send_now(request, &mut progress) {
+            // Of the call, or of the bytes: the ring will tell.
+            Some(Attempt::Over(result)) if [-libc::EPERM, -libc::ENOSYS].contains(&result) => {
+                self.past = Past::Refused;
+                Err(0)
+            }
+            Some(Attempt::Over(result)) => Ok(Completion::new(result, 0)),
+            Some(Attempt::Blocks) | None => Err(progress),
+        }
+    }
+
+    /// So many bytes of a send that is submitted next went before.
+    pub(crate) fn went_before(&mut self, token: Token, bytes: u32) {
+        self.ahead.note(token, bytes);
+    }
+
     fn publish(&mut self, entry: squeue::Entry) -> Submitted {
         let mut queue = self.ring.submission();
         // SAFETY: [entry-lent] every caller passes an entry of a `Lent` request or one that lends nothing.
@@ -210,6 +260,7 @@ impl Uring {
 
     fn reap(&mut self, batch: &mut Batch) {
         let mut wake_ended = false;
+        let before = batch.len();
         let mut queue = self.ring.completion();
         for entry in queue.by_ref().take(BATCH_MAX) {
             // Zero is what a message from another ring may carry: it has ended the wait, and that is all.
@@ -218,12 +269,15 @@ impl Uring {
                 wake_ended |= token == WAKE && !io_uring::cqueue::more(entry.flags());
                 continue;
             }
-            batch.push((token, Completion::new(entry.result(), entry.flags())));
+            batch.push((token, Completion::new(self.ahead.settle(token, entry.result()), entry.flags())));
         }
         let overflow = queue.overflow();
         drop(queue);
         self.counters.cq_overflows += u64::from(overflow.wrapping_sub(self.overflows_seen));
         self.overflows_seen = overflow;
+        if self.past != Past::Refused {
+            self.past = if batch.len() - before <= 1 { Past::Wise } else { Past::Unwise };
+        }
         if wake_ended {
             // Reset before arming: an unpark in between is seen by the new poll.
             self.unparker.reset();
@@ -247,7 +301,11 @@ unsafe impl Backend for Uring {
         if queue.is_full() {
             return Submitted::Full;
         }
-        let entry = encode(lent.into_request(), self.files.number()).user_data(token.to_raw());
+        let mut request = lent.into_request();
+        if let Request::Send { from, .. } = &mut request {
+            *from = from.behind(self.ahead.of(token));
+        }
+        let entry = encode(request, self.files.number()).user_data(token.to_raw());
         // SAFETY: [entry-lent] the entry is of a `Lent` request.
         let pushed = unsafe { queue.push(&entry) };
         pushed.expect("there was room");

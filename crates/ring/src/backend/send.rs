@@ -1,17 +1,26 @@
-//! One attempt to send. Who makes it, and when, is `mod.rs`'s.
+//! One attempt to send by a system call of its own. Who makes it, and when, is the backend's.
 
 #![allow(unsafe_code, reason = "sends bytes, which it knows by address")]
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-use super::attempt::{Attempt, last_errno};
 use crate::backend::returns;
 use crate::request::Request;
 use crate::span::{Message, Span};
 use crate::target::Target;
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// It is over: its result, as the ring would say it.
+    Over(i32),
+    /// What is left waits for room.
+    Blocks,
+}
 
 /// One attempt to send what `request` says, from `progress` on; `None` if it does not say what to send.
 #[inline]
@@ -67,15 +76,15 @@ fn transmit(
             Ok(count) => {
                 *progress += count as u32;
                 if *progress as usize == len || count == 0 || flags & libc::MSG_WAITALL == 0 {
-                    return Attempt::Done(*progress as i32);
+                    return Attempt::Over(*progress as i32);
                 }
                 // A call that took less found no more room; the kernel has noted that somebody waits.
                 return Attempt::Blocks;
             }
             Err(Errno::AGAIN) if may_wait => return Attempt::Blocks,
             Err(Errno::INTR) => {}
-            Err(_) if *progress > 0 => return Attempt::Done(*progress as i32),
-            Err(error) => return Attempt::failed(error),
+            Err(_) if *progress > 0 => return Attempt::Over(*progress as i32),
+            Err(error) => return Attempt::Over(-error.raw_os_error()),
         }
     }
 }
@@ -101,7 +110,8 @@ fn send_rest(
     let flags = send_flags(flags).bits() as i32;
     // SAFETY: [loan-pinned] as above; the list of the rest lives until the call returns.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const rest, flags) };
-    let sent = usize::try_from(sent).map_err(|_| Errno::from_raw_os_error(last_errno()));
+    let failure = |_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO);
+    let sent = usize::try_from(sent).map_err(failure);
     drop(parts);
     sent
 }
