@@ -54,7 +54,7 @@ mod tests {
             kernel: "6.18.2".to_owned(),
             backend: Ok(Chosen {
                 name: "io_uring".to_owned(),
-                why: "DEFER_TASKRUN, NO_SQARRAY, 256 + 4096 entries, kernel 6.18.2".to_owned(),
+                why: "DEFER_TASKRUN, NO_SQARRAY, 256 + 16384 entries, kernel 6.18.2".to_owned(),
                 capabilities: NEW.iter().map(|&name| (name, true)).collect(),
             }),
             ring_refused: None,
@@ -143,7 +143,7 @@ mod tests {
     fn an_old_kernel_is_told_what_happens_without_each_capability() {
         let mut facts = Facts { kernel: "5.15.0".to_owned(), io_uring_disabled: None, cores: 2, ..well() };
         if let Ok(chosen) = &mut facts.backend {
-            chosen.why = "256 + 4096 entries, kernel 5.15.0".to_owned();
+            chosen.why = "256 + 16384 entries, kernel 5.15.0".to_owned();
             for (name, there) in &mut chosen.capabilities {
                 *there = *name == "poll_multi";
             }
