@@ -204,7 +204,7 @@ impl Core {
                     if done.result == -libc::ENOBUFS {
                         group.ran_dry();
                     } else {
-                        group.see_to_the_ring();
+                        group.was_picked_from();
                     }
                 }
             }
@@ -250,9 +250,13 @@ impl Core {
         self.system.now().as_micros() as u32
     }
 
-    /// Lets groups give back what they no longer need; how long the turn may wait, for another look at them.
+    /// Lets groups have what they need, and give back what they no longer need; how long the turn may wait, for
+    /// another look at them.
     #[inline]
-    pub(crate) fn tend(&self, timeout: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn tend(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        for group in &self.groups {
+            group.see_to_the_ring(&mut self.later.wakes);
+        }
         if self.groups.iter().all(|group| !group.has_surplus()) {
             return timeout;
         }

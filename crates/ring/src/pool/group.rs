@@ -18,7 +18,7 @@ use crate::completion::{Completion, Done};
 use crate::pool::lease::SparePieces;
 use crate::pool::memory::ENTRIES_MAX;
 use crate::pool::reserve::Reserve;
-use crate::pool::size::{self, Change, Home, PERIOD, Ring, Seen, Stock};
+use crate::pool::size::{self, Bytes, Change, Home, PERIOD, Ring, Seen, Stock};
 use crate::pool::{GroupId, GroupMemory, Lease, Received};
 
 /// How a group is laid out.
@@ -81,7 +81,7 @@ impl Group {
         self.state.reserve.used.get() > self.state.reserve.base
     }
 
-    /// True if a receive that finds no buffer makes it grow.
+    /// True if it can have more buffers than it has now, should the program hold these.
     pub fn can_grow(&self) -> bool {
         !matches!(self.state.stock(), Stock::Exhausted)
     }
@@ -128,7 +128,7 @@ struct Buffer {
     leases: Cell<u32>,
     /// It lies in the ring, or the kernel goes on filling it.
     with_kernel: Cell<bool>,
-    /// Bytes that the kernel has reported (incremental).
+    /// Bytes that the kernel has reported since it lay in the ring empty.
     filled: Cell<u32>,
     /// The one behind it in the same bundle.
     next: Cell<u16>,
@@ -177,7 +177,7 @@ impl GroupState {
             mirror: (0..entries).map(Cell::new).collect(),
             head: Cell::new(0),
             tail: Cell::new(0),
-            reserve: Reserve::new(base, entries),
+            reserve: Reserve::new(base, entries, buffer_bytes),
             waiters: RefCell::default(),
             spare_pieces: SparePieces::default(),
         };
@@ -227,22 +227,41 @@ impl GroupState {
         let count = if bundle { bytes.div_ceil(size).max(1) } else { 1 };
         self.take_from_ring(first);
         buffer.leases.set(1);
-        let mut previous = buffer;
+        buffer.filled.set(bytes.min(size));
+        let (mut previous, mut left) = (buffer, bytes);
         for _ in 1..count {
             let next = self.mirror[self.index(self.head.get())].get();
             self.take_from_ring(next);
             previous.next.set(next);
             previous = &self.buffers[usize::from(next)];
             previous.leases.set(1);
+            left -= size;
+            previous.filled.set(left.min(size));
         }
     }
 
-    /// The kernel took buffers: sees to it that the next receive finds some.
+    /// The kernel took buffers for somebody who reads: at the end of the turn there are to be some again.
     #[inline]
-    pub(crate) fn see_to_the_ring(&self) {
-        if self.fill() == Ring::Low {
-            self.refill(Seen::Picked);
+    pub(crate) fn was_picked_from(&self) {
+        self.reserve.was_used.set(true);
+    }
+
+    /// The program had its turn, and the kernel picks next: sees to it that a receive finds a buffer. `wakes` gets
+    /// who waited for one.
+    #[inline]
+    pub(crate) fn see_to_the_ring(&self, wakes: &mut Vec<Waker>) {
+        if self.reserve.was_used.replace(false) && self.fill() == Ring::Low {
+            self.refill(wakes);
         }
+    }
+
+    #[cold]
+    fn refill(&self, wakes: &mut Vec<Waker>) {
+        while self.add(Seen::Held) {
+            let next = self.waiters.borrow_mut().queue.pop_front();
+            wakes.extend(next.map(|(_, waker)| waker));
+        }
+        self.memory.publish(self.tail.get());
     }
 
     #[inline]
@@ -251,11 +270,17 @@ impl GroupState {
     }
 
     /// A receive found no buffer.
+    #[cold]
     pub(crate) fn ran_dry(&self) {
-        let was_dry = self.reserve.was_dry.get() || self.fill() != Ring::Full;
-        self.reserve.was_dry.set(was_dry);
-        self.set_depth(Seen::Dry);
-        self.refill(Seen::Dry);
+        let Reserve { base, depth, usual, was_used, was_dry, .. } = &self.reserve;
+        let bytes = size::bytes(depth.get(), usual.get(), *base, self.memory.buffer_bytes());
+        was_used.set(true);
+        was_dry.set(was_dry.get() || bytes == Bytes::Few && self.fill() != Ring::Full);
+        self.set_depth(Seen::Dry(bytes));
+        // Nobody waits for room then: who does is woken at the end of the turn, or by what comes home.
+        if self.add(Seen::Dry(bytes)) {
+            self.memory.publish(self.tail.get());
+        }
     }
 
     fn set_depth(&self, seen: Seen) {
@@ -263,21 +288,15 @@ impl GroupState {
         depth.set(size::depth(depth.get(), *base, self.memory.entries(), seen, self.fill()));
     }
 
-    /// Adds to the ring as it should be done about what was `seen`. Nobody waits for room then: whoever does,
-    /// does because there is no more to add.
-    #[cold]
-    fn refill(&self, mut seen: Seen) {
-        loop {
-            let buffer = match size::change(seen, self.fill(), self.stock()) {
-                Change::TakeUp => self.reserve.take_up(),
-                Change::Grow => self.reserve.grow(),
-                Change::Keep | Change::Shrink => break,
-            };
-            self.put_into_ring(buffer);
-            // One for each receive that found none, and then as after any.
-            seen = Seen::Picked;
-        }
-        self.memory.publish(self.tail.get());
+    /// Adds one to the ring if that should be done about what was `seen`; true if it did.
+    fn add(&self, seen: Seen) -> bool {
+        let buffer = match size::change(seen, self.fill(), self.stock()) {
+            Change::TakeUp => self.reserve.take_up(),
+            Change::Grow => self.reserve.grow(),
+            Change::Keep | Change::Shrink => return false,
+        };
+        self.put_into_ring(buffer);
+        true
     }
 
     fn stock(&self) -> Stock {
@@ -345,7 +364,6 @@ impl GroupState {
         debug_assert!(self.available() < self.buffers.len());
         self.memory.write_entry(tail, buffer);
         self.mirror[self.index(tail)].set(buffer);
-        self.buffers[usize::from(buffer)].filled.set(0);
         self.buffers[usize::from(buffer)].with_kernel.set(true);
         self.tail.set(tail.wrapping_add(1));
     }
@@ -369,6 +387,8 @@ impl GroupState {
         assert!(held.leases.get() > 0, "buffer {buffer} was given back twice");
         held.leases.set(held.leases.get() - 1);
         if held.leases.get() == 0 && !held.with_kernel.get() {
+            let usual = &self.reserve.usual;
+            usual.set(size::usual(usual.get(), held.filled.replace(0)));
             match size::home(self.fill()) {
                 Home::IntoTheRing => {
                     self.put_into_ring(buffer);

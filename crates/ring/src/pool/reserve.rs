@@ -22,13 +22,18 @@ pub(super) struct Reserve {
     pub(super) since: Cell<Option<Duration>>,
     /// The fewest that lay aside in this period.
     pub(super) aside_min: Cell<usize>,
-    /// In this period a receive found none.
+    /// Bytes that usually are in one when it comes home.
+    pub(super) usual: Cell<u32>,
+    /// In this period a receive found none, and a ring of them brings little.
     pub(super) was_dry: Cell<bool>,
+    /// In this turn a receive took a buffer, or found none.
+    pub(super) was_used: Cell<bool>,
 }
 
 impl Reserve {
-    /// For a group that begins with `base` buffers and may have `max`.
-    pub(super) fn new(base: u16, max: u16) -> Self {
+    /// For a group that begins with `base` buffers of `buffer_bytes` and may have `max`. Until one came home they are
+    /// taken to be full.
+    pub(super) fn new(base: u16, max: u16, buffer_bytes: u32) -> Self {
         Self {
             base,
             depth: Cell::new(base),
@@ -39,7 +44,9 @@ impl Reserve {
             vacant: RefCell::new((base..max).rev().collect()),
             since: Cell::new(None),
             aside_min: Cell::new(0),
+            usual: Cell::new(buffer_bytes),
             was_dry: Cell::new(false),
+            was_used: Cell::new(false),
         }
     }
 

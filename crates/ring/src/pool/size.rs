@@ -10,12 +10,22 @@ pub(crate) const PERIOD: std::time::Duration = std::time::Duration::from_millis(
 /// What was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// A receive took buffers out of the ring.
-    Picked,
-    /// A receive found none.
-    Dry,
-    /// For a period no receive found the ring empty, and not all that lies aside was needed.
+    /// Receives took buffers out of the ring, and the program had its turn with them: what is not home is held.
+    Held,
+    /// A receive found none, and a ring full of buffers brings so much.
+    Dry(Bytes),
+    /// For a period the ring had not to become deeper, and not all that lies aside was needed.
     Rested,
+}
+
+/// Bytes that a ring of buffers brings, as full as they usually are, against what a group has at first: that was chosen
+/// to fit the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bytes {
+    /// Fewer: there is little in each. One more costs the cache as little.
+    Few,
+    /// As many: one more is one more that the cache does not hold.
+    Many,
 }
 
 /// Buffers in the ring, against its depth.
@@ -54,17 +64,25 @@ pub(super) enum Change {
 #[inline]
 pub(super) fn change(seen: Seen, ring: Ring, stock: Stock) -> Change {
     match (seen, ring, stock) {
-        (Seen::Picked, Ring::Low, Stock::Aside) => Change::TakeUp,
-        (Seen::Picked, Ring::Low, Stock::Growable) => Change::Grow,
-        (Seen::Picked, Ring::Low, Stock::Exhausted) => Change::Keep,
-        (Seen::Picked, Ring::Enough, Stock::Aside | Stock::Growable | Stock::Exhausted) => Change::Keep,
-        (Seen::Picked, Ring::Full, Stock::Aside | Stock::Growable | Stock::Exhausted) => Change::Keep,
+        (Seen::Held, Ring::Low, Stock::Aside) => Change::TakeUp,
+        (Seen::Held, Ring::Low, Stock::Growable) => Change::Grow,
+        (Seen::Held, Ring::Low, Stock::Exhausted) => Change::Keep,
+        (Seen::Held, Ring::Enough, Stock::Aside | Stock::Growable | Stock::Exhausted) => Change::Keep,
+        (Seen::Held, Ring::Full, Stock::Aside | Stock::Growable | Stock::Exhausted) => Change::Keep,
         // However many are there again by now: they were too few in one go.
-        (Seen::Dry, Ring::Low | Ring::Enough, Stock::Aside) => Change::TakeUp,
-        (Seen::Dry, Ring::Low | Ring::Enough, Stock::Growable) => Change::Grow,
-        (Seen::Dry, Ring::Low | Ring::Enough, Stock::Exhausted) => Change::Keep,
+        (Seen::Dry(Bytes::Few), Ring::Low | Ring::Enough, Stock::Aside) => Change::TakeUp,
+        (Seen::Dry(Bytes::Few), Ring::Low | Ring::Enough, Stock::Growable) => Change::Grow,
+        (Seen::Dry(Bytes::Few), Ring::Low | Ring::Enough, Stock::Exhausted) => Change::Keep,
         // Not for want of buffers, or all have come home since.
-        (Seen::Dry, Ring::Full, Stock::Aside | Stock::Growable | Stock::Exhausted) => Change::Keep,
+        (Seen::Dry(Bytes::Few), Ring::Full, Stock::Aside | Stock::Growable | Stock::Exhausted) => {
+            Change::Keep
+        }
+        // They come home when the program has read them, and it goes on in the next turn. What it keeps is `Held`.
+        (
+            Seen::Dry(Bytes::Many),
+            Ring::Low | Ring::Enough | Ring::Full,
+            Stock::Aside | Stock::Growable | Stock::Exhausted,
+        ) => Change::Keep,
         (Seen::Rested, Ring::Low | Ring::Enough | Ring::Full, Stock::Aside) => Change::Shrink,
         (Seen::Rested, Ring::Low | Ring::Enough | Ring::Full, Stock::Growable) => Change::Keep,
         (Seen::Rested, Ring::Low | Ring::Enough | Ring::Full, Stock::Exhausted) => Change::Keep,
@@ -87,14 +105,27 @@ pub(super) fn home(ring: Ring) -> Home {
     }
 }
 
-/// The depth of the ring from now on. Each receive that found none asks for one more.
+/// The depth of the ring from now on. Each receive that found none asks for one more, as long as that costs no cache.
 pub(super) fn depth(depth: u16, base: u16, max: u16, seen: Seen, ring: Ring) -> u16 {
     match (seen, ring) {
-        (Seen::Dry, Ring::Low | Ring::Enough) => (depth + 1).min(max),
-        (Seen::Dry, Ring::Full) => depth,
+        (Seen::Dry(Bytes::Few), Ring::Low | Ring::Enough) => (depth + 1).min(max),
+        (Seen::Dry(Bytes::Few), Ring::Full) => depth,
+        (Seen::Dry(Bytes::Many), Ring::Low | Ring::Enough | Ring::Full) => depth,
         (Seen::Rested, Ring::Low | Ring::Enough | Ring::Full) => base,
-        (Seen::Picked, Ring::Low | Ring::Enough | Ring::Full) => depth,
+        (Seen::Held, Ring::Low | Ring::Enough | Ring::Full) => depth,
     }
+}
+
+/// What a ring of this depth brings. `base` of `buffer_bytes` are what a group has at first.
+pub(super) fn bytes(depth: u16, usual: u32, base: u16, buffer_bytes: u32) -> Bytes {
+    let (brings, at_first) = (u64::from(depth) * u64::from(usual), u64::from(base) * u64::from(buffer_bytes));
+    if brings < at_first { Bytes::Few } else { Bytes::Many }
+}
+
+/// How many bytes usually are in a buffer, when one came home with so many: a mean of the last ones.
+#[inline]
+pub(super) fn usual(usual: u32, came_home_with: u32) -> u32 {
+    usual - usual / 8 + came_home_with / 8
 }
 
 /// How full a ring of this depth is.
@@ -131,19 +162,40 @@ mod tests {
     #[test]
     fn every_cell_is_as_written_here() {
         use Change::{Grow, Keep, Shrink, TakeUp};
-        assert_eq!(row(Seen::Picked), [[TakeUp, Grow, Keep], [Keep; 3], [Keep; 3]]);
-        assert_eq!(row(Seen::Dry), [[TakeUp, Grow, Keep], [TakeUp, Grow, Keep], [Keep; 3]]);
+        assert_eq!(row(Seen::Held), [[TakeUp, Grow, Keep], [Keep; 3], [Keep; 3]]);
+        assert_eq!(row(Seen::Dry(Bytes::Few)), [[TakeUp, Grow, Keep], [TakeUp, Grow, Keep], [Keep; 3]]);
+        assert_eq!(row(Seen::Dry(Bytes::Many)), [[Keep; 3]; 3]);
         assert_eq!(row(Seen::Rested), [[Shrink, Keep, Keep]; 3]);
         assert_eq!(RINGS.map(home), [Home::IntoTheRing, Home::IntoTheRing, Home::Aside]);
     }
 
     #[test]
-    fn the_ring_deepens_with_each_receive_that_found_none_and_rests_at_its_base() {
+    fn the_ring_deepens_with_each_receive_that_found_none_while_little_is_in_them_and_rests_at_its_base() {
         let depths = |before, seen| RINGS.map(|ring| depth(before, 8, 64, seen, ring));
-        assert_eq!(depths(8, Seen::Dry), [9, 9, 8]);
-        assert_eq!(depths(64, Seen::Dry), [64; 3]);
+        assert_eq!(depths(8, Seen::Dry(Bytes::Few)), [9, 9, 8]);
+        assert_eq!(depths(8, Seen::Dry(Bytes::Many)), [8; 3]);
+        assert_eq!(depths(64, Seen::Dry(Bytes::Few)), [64; 3]);
         assert_eq!(depths(64, Seen::Rested), [8; 3]);
-        assert_eq!(depths(20, Seen::Picked), [20; 3]);
+        assert_eq!(depths(20, Seen::Held), [20; 3]);
+    }
+
+    #[test]
+    fn a_ring_brings_many_bytes_when_they_would_fill_what_the_group_has_at_first() {
+        use Bytes::{Few, Many};
+        let plain = |usual| [64, 128, 1024].map(|depth| bytes(depth, usual, 64, 16 << 10));
+        assert_eq!(plain(64), [Few; 3]);
+        assert_eq!(plain(8 << 10), [Few, Many, Many]);
+        assert_eq!(plain(16 << 10), [Many; 3]);
+        assert_eq!(bytes(8, 256 << 10, 8, 256 << 10), Many, "one that serves many receives comes home full");
+    }
+
+    #[test]
+    fn what_is_usual_follows_what_comes_home() {
+        let after = |count, from, each| (0..count).fold(from, |before, _| usual(before, each));
+        assert_eq!(after(64, 16 << 10, 16 << 10), 16 << 10);
+        assert!(after(1, 16 << 10, 64) < 16 << 10, "one is enough to let a ring of full ones become deeper");
+        assert!(after(64, 16 << 10, 64) < 128);
+        assert!(after(64, 0, 16 << 10) > 15 << 10);
     }
 
     #[test]

@@ -9,6 +9,10 @@ const CUT_IN_A_ROW: u8 = 4;
 /// round: a stream whose reader keeps up has moments when nothing waits, and a switch costs a cancel.
 const WHOLE_IN_A_ROW: u8 = 16;
 
+/// A stream that finds no buffer so often in a row receives once into one of its own. As often as can be counted: going
+/// on a turn later costs less than a copy of 16 KiB, until there are thousands.
+const MISSES_MAX: u8 = u8::MAX;
+
 /// What the peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Traffic {
@@ -35,12 +39,14 @@ pub(super) struct Flow {
     traffic: Traffic,
     /// Pieces in a row that speak for the other.
     against: u8,
+    /// Receives in a row that found no buffer.
+    misses: u8,
 }
 
 impl Flow {
     /// Before the first byte.
     pub(super) const fn new() -> Self {
-        Self { traffic: Traffic::Messages, against: 0 }
+        Self { traffic: Traffic::Messages, against: 0, misses: 0 }
     }
 
     #[inline]
@@ -63,14 +69,36 @@ impl Flow {
         if self.against < enough {
             return None;
         }
-        *self = Self { traffic: other, against: 0 };
+        *self = Self { traffic: other, against: 0, misses: self.misses };
         Some(other)
+    }
+
+    /// A receive found no buffer; true if that happened too often in a row.
+    pub(super) fn missed(&mut self) -> bool {
+        self.misses = self.misses.saturating_add(1);
+        self.misses >= MISSES_MAX
+    }
+
+    /// A receive brought bytes; true if that was not so the last time.
+    #[inline]
+    pub(super) fn found(&mut self) -> bool {
+        std::mem::take(&mut self.misses) > 0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_misses_too_often_only_in_a_row() {
+        let mut flow = Flow::new();
+        assert!(!flow.found(), "there was nothing to forget");
+        let mut miss = |count: u8| (0..count).filter(|_| flow.missed()).count();
+        assert_eq!((miss(MISSES_MAX - 1), miss(1), miss(1)), (0, 1, 1));
+        assert!(flow.found());
+        assert!(!flow.missed(), "it begins anew");
+    }
 
     fn switches(pieces: impl IntoIterator<Item = (Piece, usize)>) -> Vec<Traffic> {
         let mut flow = Flow::new();

@@ -36,8 +36,10 @@ enum Mode {
 enum Cause {
     /// The first one, or the last one ended without a complaint (a full queue, a pause).
     Fresh,
-    /// The kernel found no buffer to pick. There *is* data, so an owned receive ends at once.
+    /// The kernel found no buffer to pick: the others took them in that turn.
     NoBuffers,
+    /// That happened too many times in a row. There *is* data, so an owned receive ends at once.
+    NeverBuffers,
 }
 
 /// What the pool has for a stream.
@@ -47,27 +49,28 @@ enum Pool {
     Absent,
     /// As large as it may become, and empty; or the stream keeps too much of it.
     Closed,
-    /// Buffers, and no more than these.
-    Full,
-    /// Buffers, and more of them as soon as they do not suffice.
-    Growing,
+    /// Buffers, or it will have some before the kernel picks again.
+    Open,
 }
 
 /// Chooses the mode of the next receive. `bundles`: one may bring several buffers, and it makes a difference.
 fn next_mode(cause: Cause, pool: Pool, traffic: Traffic, bundles: bool) -> Mode {
     match (cause, pool, traffic, bundles) {
-        (Cause::Fresh | Cause::NoBuffers, Pool::Absent, Traffic::Messages, _) => Mode::Owned,
-        (Cause::Fresh | Cause::NoBuffers, Pool::Absent, Traffic::Stream, _) => Mode::OwnedLarge,
+        (Cause::Fresh | Cause::NoBuffers | Cause::NeverBuffers, Pool::Absent, Traffic::Messages, _) => {
+            Mode::Owned
+        }
+        (Cause::Fresh | Cause::NoBuffers | Cause::NeverBuffers, Pool::Absent, Traffic::Stream, _) => {
+            Mode::OwnedLarge
+        }
         // Other streams hold them all. Their owner may be waiting for us, so do not wait for them.
         (Cause::Fresh | Cause::NoBuffers, Pool::Closed, Traffic::Messages | Traffic::Stream, _)
-        | (Cause::NoBuffers, Pool::Full, Traffic::Messages | Traffic::Stream, _) => Mode::Owned,
-        // A growing pool grew by one because of us. It cannot go on for ever: then it is full.
-        (Cause::NoBuffers, Pool::Growing, Traffic::Messages, _)
-        | (Cause::Fresh, Pool::Full | Pool::Growing, Traffic::Messages, _) => Mode::Multishot,
-        (Cause::NoBuffers, Pool::Growing, Traffic::Stream, true)
-        | (Cause::Fresh, Pool::Full | Pool::Growing, Traffic::Stream, true) => Mode::Bundle,
-        (Cause::NoBuffers, Pool::Growing, Traffic::Stream, false)
-        | (Cause::Fresh, Pool::Full | Pool::Growing, Traffic::Stream, false) => Mode::Multishot,
+        | (Cause::NeverBuffers, Pool::Closed | Pool::Open, Traffic::Messages | Traffic::Stream, _) => {
+            Mode::Owned
+        }
+        // Who found none is armed before those that found one ask again, so it is its turn.
+        (Cause::Fresh | Cause::NoBuffers, Pool::Open, Traffic::Messages, _)
+        | (Cause::Fresh | Cause::NoBuffers, Pool::Open, Traffic::Stream, false) => Mode::Multishot,
+        (Cause::Fresh | Cause::NoBuffers, Pool::Open, Traffic::Stream, true) => Mode::Bundle,
     }
 }
 
@@ -110,6 +113,23 @@ impl By<'_> {
             Some(Traffic::Messages) => count(&receives.to_messages),
         }
         true
+    }
+
+    /// A receive found no buffer; true if that happened too often in a row.
+    fn missed(self) -> bool {
+        let mut flow = self.flow.get();
+        let is_passed_over = flow.missed();
+        self.flow.set(flow);
+        is_passed_over
+    }
+
+    /// A receive brought bytes.
+    #[inline]
+    fn found(self) {
+        let mut flow = self.flow.get();
+        if flow.found() {
+            self.flow.set(flow);
+        }
     }
 }
 
@@ -239,6 +259,7 @@ impl Receive {
                             }
                         };
                         if result > 0 {
+                            by.found();
                             if !was_over && is_over_budget(account.as_ref()) {
                                 count(&socket.context.receives().over_budget);
                                 stream.request_cancel();
@@ -259,7 +280,7 @@ impl Receive {
                         // A buffer may come without bytes: dropped, it goes back.
                         drop(first);
                         self.source =
-                            if result == 0 { Source::Ended } else { self.after(errno(result), socket)? };
+                            if result == 0 { Source::Ended } else { self.after(errno(result), by)? };
                     }
                     #[cfg(feature = "mutants")]
                     None if coronet_ring::mutants::is("no-rearm") => self.source = Source::Ended,
@@ -271,6 +292,7 @@ impl Receive {
                     match result {
                         Ok(0) => self.source = Source::Ended,
                         Ok(_) => {
+                            by.found();
                             self.source = Source::Idle(Cause::Fresh);
                             let piece = if bytes.len() == bytes.capacity() {
                                 Piece::Cut
@@ -284,7 +306,7 @@ impl Receive {
                             }
                             return Poll::Ready(Ok(Lease::copy_of(&bytes)));
                         }
-                        Err(error) => self.source = self.after(error, socket)?,
+                        Err(error) => self.source = self.after(error, by)?,
                     }
                 }
                 Source::Ended => return Poll::Ready(Ok(Lease::empty())),
@@ -293,15 +315,16 @@ impl Receive {
     }
 
     /// What to do after a receive failed; the error, if it is the user's.
-    fn after(&mut self, error: io::Error, socket: &Socket) -> io::Result<Source> {
+    fn after(&mut self, error: io::Error, by: By<'_>) -> io::Result<Source> {
         match error.raw_os_error() {
             Some(libc::ENOBUFS) => {
-                count(&socket.context.receives().ran_dry);
-                Ok(Source::Idle(Cause::NoBuffers))
+                count(&by.socket.context.receives().ran_dry);
+                let is_passed_over = by.missed();
+                Ok(Source::Idle(if is_passed_over { Cause::NeverBuffers } else { Cause::NoBuffers }))
             }
             Some(libc::EINTR | libc::EAGAIN) => Ok(Source::Idle(Cause::Fresh)),
             // Paused because too much waited to be taken; all of it is taken now.
-            Some(libc::ECANCELED) if !socket.handle().is_closed() => Ok(Source::Idle(Cause::Fresh)),
+            Some(libc::ECANCELED) if !by.socket.handle().is_closed() => Ok(Source::Idle(Cause::Fresh)),
             _ => {
                 self.source = Source::Ended;
                 Err(error)
@@ -321,9 +344,8 @@ fn is_over_budget(account: Option<&Account>) -> bool {
 fn pool_of(group: Option<&Group>, is_over_budget: bool) -> Pool {
     match group {
         None => Pool::Absent,
-        Some(group) if is_over_budget || group.available() == 0 => Pool::Closed,
-        Some(group) if group.can_grow() => Pool::Growing,
-        Some(_) => Pool::Full,
+        Some(group) if is_over_budget || group.available() == 0 && !group.can_grow() => Pool::Closed,
+        Some(_) => Pool::Open,
     }
 }
 
@@ -402,16 +424,17 @@ impl std::fmt::Debug for RecvLease<'_> {
 mod tests {
     use super::*;
 
-    const EVERY: [Pool; 4] = [Pool::Absent, Pool::Closed, Pool::Full, Pool::Growing];
+    const EVERY: [Pool; 3] = [Pool::Absent, Pool::Closed, Pool::Open];
 
     #[test]
     fn an_empty_group_never_makes_a_stream_wait() {
         use Mode::{Multishot, Owned};
         for bundles in [false, true] {
             let next = |cause| EVERY.map(|pool| next_mode(cause, pool, Traffic::Messages, bundles));
-            assert_eq!(next(Cause::Fresh), [Owned, Owned, Multishot, Multishot]);
-            // Data waits: either there is a buffer for it now, or it comes into one of our own.
-            assert_eq!(next(Cause::NoBuffers), [Owned, Owned, Owned, Multishot]);
+            assert_eq!(next(Cause::Fresh), [Owned, Owned, Multishot]);
+            assert_eq!(next(Cause::NoBuffers), [Owned, Owned, Multishot]);
+            // Data waits: there was no buffer for it again and again, so it comes into one of our own.
+            assert_eq!(next(Cause::NeverBuffers), [Owned; 3]);
         }
     }
 
@@ -420,8 +443,9 @@ mod tests {
         use Mode::{Bundle, Multishot, Owned, OwnedLarge};
         for (bundles, pooled) in [(false, Multishot), (true, Bundle)] {
             let next = |cause| EVERY.map(|pool| next_mode(cause, pool, Traffic::Stream, bundles));
-            assert_eq!(next(Cause::Fresh), [OwnedLarge, Owned, pooled, pooled]);
-            assert_eq!(next(Cause::NoBuffers), [OwnedLarge, Owned, Owned, pooled]);
+            assert_eq!(next(Cause::Fresh), [OwnedLarge, Owned, pooled]);
+            assert_eq!(next(Cause::NoBuffers), [OwnedLarge, Owned, pooled]);
+            assert_eq!(next(Cause::NeverBuffers), [OwnedLarge, Owned, Owned]);
         }
     }
 }
