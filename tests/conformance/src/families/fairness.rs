@@ -15,6 +15,7 @@ use crate::support::{bytes_at, check, pair, read_all};
 
 pub(crate) const ALL: &[Promise] = &[
     promise!(a_flood_on_one_connection_does_not_starve_another),
+    promise!(streams_that_all_flood_each_get_their_turn),
     promise!(a_reader_that_keeps_what_it_gets_leaves_the_pool_to_others),
     promise!(streams_that_nobody_reads_do_not_stop_others_and_lose_nothing),
     promise!(a_flood_does_not_hold_up_timers),
@@ -44,6 +45,45 @@ async fn a_flood_on_one_connection_does_not_starve_another(kernel: Kernel) {
     exchange(kernel.count(300, 20)).await;
     over.set(true);
     flood.await.expect("no panic");
+}
+
+/// The trap: together they bring more than the pool holds, so most of them find no buffer; who found none once may
+/// find none for ever. Nobody stops before each has got its share.
+async fn streams_that_all_flood_each_get_their_turn(kernel: Kernel) {
+    let (count, share) = (kernel.count(64, 6), kernel.count(1 << 20, 20_000));
+    let behind = Rc::new(Cell::new(count));
+    let mut floods = Vec::new();
+    for _ in 0..count {
+        let (stream, peer) = pair().await;
+        let told = behind.clone();
+        let writer = coronet::spawn(async move {
+            let mut spare = vec![7; kernel.count(64 << 10, 4_000)];
+            while told.get() > 0 {
+                let (result, bytes) = peer.write_all(spare).await;
+                result.expect("the peer reads");
+                spare = bytes;
+            }
+        });
+        let behind = behind.clone();
+        floods.push(coronet::spawn(async move {
+            let mut bytes = 0;
+            loop {
+                let lease = stream.recv().await.expect("no reset");
+                if lease.is_empty() {
+                    break;
+                }
+                if bytes < share && bytes + lease.len() >= share {
+                    behind.set(behind.get() - 1);
+                }
+                bytes += lease.len();
+            }
+            writer.await.expect("no panic");
+        }));
+    }
+    for flood in floods {
+        flood.await.expect("no panic");
+    }
+    assert_eq!(behind.get(), 0);
 }
 
 /// So many messages there and back, on a connection of their own.
