@@ -86,6 +86,12 @@ impl Group {
         !matches!(self.state.stock(), Stock::Exhausted)
     }
 
+    /// Receives that found no buffer since one found some: about as many as one pass of the kernel had too few for.
+    #[inline]
+    pub fn misses(&self) -> u16 {
+        self.state.reserve.misses.get()
+    }
+
     /// Bytes of the buffers that it has: with the kernel, with the program, or kept for the next burst.
     pub fn bytes(&self) -> u64 {
         u64::from(self.state.reserve.used.get()) * u64::from(self.state.memory.buffer_bytes())
@@ -244,6 +250,7 @@ impl GroupState {
     #[inline]
     pub(crate) fn was_picked_from(&self) {
         self.reserve.was_used.set(true);
+        self.reserve.misses.set(0);
     }
 
     /// The program had its turn, and the kernel picks next: sees to it that a receive finds a buffer. `wakes` gets
@@ -272,8 +279,9 @@ impl GroupState {
     /// A receive found no buffer.
     #[cold]
     pub(crate) fn ran_dry(&self) {
-        let Reserve { base, depth, usual, was_used, was_dry, .. } = &self.reserve;
-        let bytes = size::bytes(depth.get(), usual.get(), *base, self.memory.buffer_bytes());
+        let Reserve { depth, usual, was_used, was_dry, misses, .. } = &self.reserve;
+        let bytes = size::bytes(depth.get(), usual.get());
+        misses.set(misses.get().saturating_add(1));
         was_used.set(true);
         was_dry.set(was_dry.get() || bytes == Bytes::Few && self.fill() != Ring::Full);
         self.set_depth(Seen::Dry(bytes));

@@ -28,6 +28,8 @@ pub(super) struct Reserve {
     pub(super) was_dry: Cell<bool>,
     /// In this turn a receive took a buffer, or found none.
     pub(super) was_used: Cell<bool>,
+    /// Receives that found none since one took some.
+    pub(super) misses: Cell<u16>,
 }
 
 impl Reserve {
@@ -47,6 +49,7 @@ impl Reserve {
             usual: Cell::new(buffer_bytes),
             was_dry: Cell::new(false),
             was_used: Cell::new(false),
+            misses: Cell::new(0),
         }
     }
 

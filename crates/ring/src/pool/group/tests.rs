@@ -16,13 +16,6 @@ fn growing(buffer_bytes: u32) -> Group {
     made(GroupConfig { buffers: 4, buffers_max: 16, buffer_bytes, incremental: false })
 }
 
-/// As [`growing`], and its buffers usually come home with one byte.
-fn sparse(buffer_bytes: u32) -> Group {
-    let group = growing(buffer_bytes);
-    (0..100).for_each(|_| drop(pick(&group)));
-    group
-}
-
 /// One byte in the buffer that is next in the ring, held to the end of the turn.
 fn pick(group: &Group) -> Lease {
     let lease = pick_in_turn(group, 1);
@@ -157,7 +150,7 @@ fn a_group_grows_while_its_buffers_are_held_until_its_maximum() {
 
 #[test]
 fn each_receive_that_found_no_buffer_deepens_the_ring_by_one_where_little_is_in_them() {
-    let group = sparse(8192);
+    let group = growing(8192);
     group.state.ran_dry();
     assert_eq!((group.available(), group.grown()), (4, 0), "not for want of buffers");
     let held = pick(&group);
@@ -175,12 +168,13 @@ fn each_receive_that_found_no_buffer_deepens_the_ring_by_one_where_little_is_in_
 /// The trap: one pass of the kernel runs the receives of many streams, and all that it takes is there again a moment later.
 #[test]
 fn buffers_that_come_home_within_the_turn_make_nothing_grow_however_many_found_none() {
-    let group = growing(8192);
+    let group = growing(512 << 10);
     for _ in 0..100 {
-        let leases: Vec<_> = (0..4).map(|_| pick_in_turn(&group, 8192)).collect();
+        let leases: Vec<_> = (0..4).map(|_| pick_in_turn(&group, 512 << 10)).collect();
         for _ in 0..60 {
             group.state.ran_dry();
         }
+        assert_eq!(group.misses(), 60);
         assert_eq!(group.available(), 0, "what the cache holds is in use");
         drop(leases);
         end_turn(&group);
@@ -191,8 +185,8 @@ fn buffers_that_come_home_within_the_turn_make_nothing_grow_however_many_found_n
 /// The trap: who found none asks again, and it must find one, whoever holds the others.
 #[test]
 fn full_buffers_that_are_held_over_the_turn_are_made_up_for_and_wake_who_waits() {
-    let group = growing(8192);
-    let held: Vec<_> = (0..4).map(|_| pick_in_turn(&group, 8192)).collect();
+    let group = growing(512 << 10);
+    let held: Vec<_> = (0..4).map(|_| pick_in_turn(&group, 512 << 10)).collect();
     group.state.ran_dry();
     assert_eq!((group.available(), group.grown()), (0, 0), "the program had no turn yet");
     let mut context = Context::from_waker(Waker::noop());
@@ -236,7 +230,7 @@ fn buffers_that_nobody_needed_for_a_period_give_their_memory_back() {
 
 #[test]
 fn a_ring_that_was_found_empty_stays_deep_for_a_period_without_it() {
-    let group = sparse(8192);
+    let group = growing(8192);
     let mut now = Duration::ZERO;
     let held = pick(&group);
     group.state.ran_dry();
