@@ -18,7 +18,7 @@ use crate::completion::{Completion, Done};
 use crate::pool::lease::SparePieces;
 use crate::pool::memory::ENTRIES_MAX;
 use crate::pool::reserve::Reserve;
-use crate::pool::size::{self, Bytes, Change, Home, PERIOD, Ring, Seen, Stock};
+use crate::pool::size::{self, Change, Cost, Home, PERIOD, Ring, Seen, Stock};
 use crate::pool::{GroupId, GroupMemory, Lease, Received};
 
 /// How a group is laid out.
@@ -84,12 +84,6 @@ impl Group {
     /// True if it can have more buffers than it has now, should the program hold these.
     pub fn can_grow(&self) -> bool {
         !matches!(self.state.stock(), Stock::Exhausted)
-    }
-
-    /// Receives that found no buffer since one found some: about as many as one pass of the kernel had too few for.
-    #[inline]
-    pub fn misses(&self) -> u16 {
-        self.state.reserve.misses.get()
     }
 
     /// Bytes of the buffers that it has: with the kernel, with the program, or kept for the next burst.
@@ -280,13 +274,13 @@ impl GroupState {
     #[cold]
     pub(crate) fn ran_dry(&self) {
         let Reserve { depth, usual, was_used, was_dry, misses, .. } = &self.reserve;
-        let bytes = size::bytes(depth.get(), usual.get());
         misses.set(misses.get().saturating_add(1));
+        let cost = size::cost(depth.get(), usual.get(), misses.get());
         was_used.set(true);
-        was_dry.set(was_dry.get() || bytes == Bytes::Few && self.fill() != Ring::Full);
-        self.set_depth(Seen::Dry(bytes));
+        was_dry.set(was_dry.get() || cost == Cost::Little && self.fill() != Ring::Full);
+        self.set_depth(Seen::Dry(cost));
         // Nobody waits for room then: who does is woken at the end of the turn, or by what comes home.
-        if self.add(Seen::Dry(bytes)) {
+        if self.add(Seen::Dry(cost)) {
             self.memory.publish(self.tail.get());
         }
     }

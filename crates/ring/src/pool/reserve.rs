@@ -24,11 +24,11 @@ pub(super) struct Reserve {
     pub(super) aside_min: Cell<usize>,
     /// Bytes that usually are in one when it comes home.
     pub(super) usual: Cell<u32>,
-    /// In this period a receive found none, and a ring of them brings little.
+    /// In this period a receive found none, and one more cost little.
     pub(super) was_dry: Cell<bool>,
     /// In this turn a receive took a buffer, or found none.
     pub(super) was_used: Cell<bool>,
-    /// Receives that found none since one took some.
+    /// Receives that found none since one took some: about as many as one pass of the kernel had too few for.
     pub(super) misses: Cell<u16>,
 }
 

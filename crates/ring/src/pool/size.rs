@@ -12,8 +12,8 @@ pub(crate) const PERIOD: std::time::Duration = std::time::Duration::from_millis(
 pub(super) enum Seen {
     /// Receives took buffers out of the ring, and the program had its turn with them: what is not home is held.
     Held,
-    /// A receive found none, and a ring full of buffers brings so much.
-    Dry(Bytes),
+    /// A receive found none, and one more costs so much.
+    Dry(Cost),
     /// For a period the ring had not to become deeper, and not all that lies aside was needed.
     Rested,
 }
@@ -22,13 +22,17 @@ pub(super) enum Seen {
 /// a second-level cache of 1 MiB, as measured (docs/decisions/0011-pool-size.md).
 const PASS_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Bytes that a ring of buffers brings, as full as they usually are, against [`PASS_BYTES`].
+/// So many that find none in one pass may go on a turn later. Each asks again in each turn: for more than these that
+/// costs more than the cache, as measured.
+const CROWD: u16 = 512;
+
+/// What a buffer more costs, against the receives that found none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bytes {
-    /// Fewer: there is little in each. One more costs the cache as little.
-    Few,
-    /// As many: one more is one more that the cache does not hold.
-    Many,
+pub(super) enum Cost {
+    /// The cache holds what all of them bring, as full as they usually are; or a crowd asks for more.
+    Little,
+    /// It is one more that the cache does not hold.
+    Much,
 }
 
 /// Buffers in the ring, against its depth.
@@ -73,16 +77,16 @@ pub(super) fn change(seen: Seen, ring: Ring, stock: Stock) -> Change {
         (Seen::Held, Ring::Enough, Stock::Aside | Stock::Growable | Stock::Exhausted) => Change::Keep,
         (Seen::Held, Ring::Full, Stock::Aside | Stock::Growable | Stock::Exhausted) => Change::Keep,
         // However many are there again by now: they were too few in one go.
-        (Seen::Dry(Bytes::Few), Ring::Low | Ring::Enough, Stock::Aside) => Change::TakeUp,
-        (Seen::Dry(Bytes::Few), Ring::Low | Ring::Enough, Stock::Growable) => Change::Grow,
-        (Seen::Dry(Bytes::Few), Ring::Low | Ring::Enough, Stock::Exhausted) => Change::Keep,
+        (Seen::Dry(Cost::Little), Ring::Low | Ring::Enough, Stock::Aside) => Change::TakeUp,
+        (Seen::Dry(Cost::Little), Ring::Low | Ring::Enough, Stock::Growable) => Change::Grow,
+        (Seen::Dry(Cost::Little), Ring::Low | Ring::Enough, Stock::Exhausted) => Change::Keep,
         // Not for want of buffers, or all have come home since.
-        (Seen::Dry(Bytes::Few), Ring::Full, Stock::Aside | Stock::Growable | Stock::Exhausted) => {
+        (Seen::Dry(Cost::Little), Ring::Full, Stock::Aside | Stock::Growable | Stock::Exhausted) => {
             Change::Keep
         }
         // They come home when the program has read them, and it goes on in the next turn. What it keeps is `Held`.
         (
-            Seen::Dry(Bytes::Many),
+            Seen::Dry(Cost::Much),
             Ring::Low | Ring::Enough | Ring::Full,
             Stock::Aside | Stock::Growable | Stock::Exhausted,
         ) => Change::Keep,
@@ -111,18 +115,18 @@ pub(super) fn home(ring: Ring) -> Home {
 /// The depth of the ring from now on. Each receive that found none asks for one more, as long as that costs no cache.
 pub(super) fn depth(depth: u16, base: u16, max: u16, seen: Seen, ring: Ring) -> u16 {
     match (seen, ring) {
-        (Seen::Dry(Bytes::Few), Ring::Low | Ring::Enough) => (depth + 1).min(max),
-        (Seen::Dry(Bytes::Few), Ring::Full) => depth,
-        (Seen::Dry(Bytes::Many), Ring::Low | Ring::Enough | Ring::Full) => depth,
+        (Seen::Dry(Cost::Little), Ring::Low | Ring::Enough) => (depth + 1).min(max),
+        (Seen::Dry(Cost::Little), Ring::Full) => depth,
+        (Seen::Dry(Cost::Much), Ring::Low | Ring::Enough | Ring::Full) => depth,
         (Seen::Rested, Ring::Low | Ring::Enough | Ring::Full) => base,
         (Seen::Held, Ring::Low | Ring::Enough | Ring::Full) => depth,
     }
 }
 
-/// What a ring of this depth brings, where so much usually is in a buffer.
-pub(super) fn bytes(depth: u16, usual: u32) -> Bytes {
+/// What a buffer more costs a ring of this depth, where so much usually is in one and so many found none.
+pub(super) fn cost(depth: u16, usual: u32, misses: u16) -> Cost {
     let brings = u64::from(depth) * u64::from(usual);
-    if brings < PASS_BYTES { Bytes::Few } else { Bytes::Many }
+    if brings < PASS_BYTES || misses > CROWD { Cost::Little } else { Cost::Much }
 }
 
 /// How many bytes usually are in a buffer, when one came home with so many: a mean of the last ones.
@@ -166,8 +170,8 @@ mod tests {
     fn every_cell_is_as_written_here() {
         use Change::{Grow, Keep, Shrink, TakeUp};
         assert_eq!(row(Seen::Held), [[TakeUp, Grow, Keep], [Keep; 3], [Keep; 3]]);
-        assert_eq!(row(Seen::Dry(Bytes::Few)), [[TakeUp, Grow, Keep], [TakeUp, Grow, Keep], [Keep; 3]]);
-        assert_eq!(row(Seen::Dry(Bytes::Many)), [[Keep; 3]; 3]);
+        assert_eq!(row(Seen::Dry(Cost::Little)), [[TakeUp, Grow, Keep], [TakeUp, Grow, Keep], [Keep; 3]]);
+        assert_eq!(row(Seen::Dry(Cost::Much)), [[Keep; 3]; 3]);
         assert_eq!(row(Seen::Rested), [[Shrink, Keep, Keep]; 3]);
         assert_eq!(RINGS.map(home), [Home::IntoTheRing, Home::IntoTheRing, Home::Aside]);
     }
@@ -175,21 +179,22 @@ mod tests {
     #[test]
     fn the_ring_deepens_with_each_receive_that_found_none_while_little_is_in_them_and_rests_at_its_base() {
         let depths = |before, seen| RINGS.map(|ring| depth(before, 8, 64, seen, ring));
-        assert_eq!(depths(8, Seen::Dry(Bytes::Few)), [9, 9, 8]);
-        assert_eq!(depths(8, Seen::Dry(Bytes::Many)), [8; 3]);
-        assert_eq!(depths(64, Seen::Dry(Bytes::Few)), [64; 3]);
+        assert_eq!(depths(8, Seen::Dry(Cost::Little)), [9, 9, 8]);
+        assert_eq!(depths(8, Seen::Dry(Cost::Much)), [8; 3]);
+        assert_eq!(depths(64, Seen::Dry(Cost::Little)), [64; 3]);
         assert_eq!(depths(64, Seen::Rested), [8; 3]);
         assert_eq!(depths(20, Seen::Held), [20; 3]);
     }
 
     #[test]
-    fn a_ring_brings_many_bytes_when_the_cache_does_not_hold_them() {
-        use Bytes::{Few, Many};
-        let plain = |usual| [64, 128, 1024].map(|depth| bytes(depth, usual));
-        assert_eq!(plain(64), [Few; 3]);
-        assert_eq!(plain(8 << 10), [Few, Few, Many]);
-        assert_eq!(plain(16 << 10), [Few, Many, Many]);
-        assert_eq!(bytes(8, 256 << 10), Many, "one that serves many receives comes home full");
+    fn a_buffer_more_costs_much_when_the_cache_does_not_hold_it_and_no_crowd_asks() {
+        use Cost::{Little, Much};
+        let plain = |usual| [64, 128, 1024].map(|depth| cost(depth, usual, 1));
+        assert_eq!(plain(64), [Little; 3]);
+        assert_eq!(plain(8 << 10), [Little, Little, Much]);
+        assert_eq!(plain(16 << 10), [Little, Much, Much]);
+        // One that serves many receives comes home full.
+        assert_eq!([1, CROWD, CROWD + 1].map(|misses| cost(8, 256 << 10, misses)), [Much, Much, Little]);
     }
 
     #[test]

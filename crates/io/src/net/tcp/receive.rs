@@ -38,8 +38,7 @@ enum Cause {
     Fresh,
     /// The kernel found no buffer to pick: the others took them in that turn.
     NoBuffers,
-    /// That happened too many times in a row, or to too many streams at once. There *is* data, so an owned receive
-    /// ends at once.
+    /// That happened too many times in a row. There *is* data, so an owned receive ends at once.
     NeverBuffers,
 }
 
@@ -78,10 +77,6 @@ fn next_mode(cause: Cause, pool: Pool, traffic: Traffic, bundles: bool) -> Mode 
 /// Bytes that one stream may keep of a pool that had to grow: then it goes on with buffers of its own, until its
 /// reader dropped enough. What the pool has at first is not counted, so that nothing is counted as a rule.
 const BUDGET_BYTES: u64 = 1024 * 1024;
-
-/// So many streams that found no buffer in one pass of the kernel go on a turn later. Each is asked again in each turn:
-/// for thousands that costs more than the copies of buffers of their own.
-const CROWD_MAX: u16 = 512;
 
 /// Bytes of an owned receive: as much as one buffer of a plain group.
 const OWNED_BYTES: usize = 16 * 1024;
@@ -324,9 +319,7 @@ impl Receive {
         match error.raw_os_error() {
             Some(libc::ENOBUFS) => {
                 count(&by.socket.context.receives().ran_dry);
-                let is_crowd =
-                    by.socket.context.receive_group().is_some_and(|group| group.misses() > CROWD_MAX);
-                let is_passed_over = by.missed() || is_crowd;
+                let is_passed_over = by.missed();
                 Ok(Source::Idle(if is_passed_over { Cause::NeverBuffers } else { Cause::NoBuffers }))
             }
             Some(libc::EINTR | libc::EAGAIN) => Ok(Source::Idle(Cause::Fresh)),

@@ -174,7 +174,6 @@ fn buffers_that_come_home_within_the_turn_make_nothing_grow_however_many_found_n
         for _ in 0..60 {
             group.state.ran_dry();
         }
-        assert_eq!(group.misses(), 60);
         assert_eq!(group.available(), 0, "what the cache holds is in use");
         drop(leases);
         end_turn(&group);
