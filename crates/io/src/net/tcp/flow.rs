@@ -76,7 +76,7 @@ impl Flow {
     /// A receive found no buffer; true if that happened too often in a row.
     pub(super) fn missed(&mut self) -> bool {
         self.misses = self.misses.saturating_add(1);
-        self.misses >= MISSES_MAX
+        self.misses == MISSES_MAX
     }
 
     /// A receive brought bytes; true if that was not so the last time.
