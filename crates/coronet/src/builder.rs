@@ -40,7 +40,7 @@ impl Builder {
     }
 
     /// Entries of the submission queue, 8 to 32,768; 256 by default. The completion queue has at
-    /// least four times as many.
+    /// least four times as many, and from 64 on at least 16,384, which are 256 KiB of the kernel's memory.
     pub fn entries(mut self, entries: u32) -> Self {
         self.ring.entries = entries;
         self
