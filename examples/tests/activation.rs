@@ -31,7 +31,13 @@ impl Manager {
 
     fn hears(&self) -> String {
         let mut bytes = [0; 4096];
-        let count = self.socket.recv(&mut bytes).unwrap();
+        let count = loop {
+            match self.socket.recv(&mut bytes) {
+                // The process was paused.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => break result.unwrap(),
+            }
+        };
         String::from_utf8(bytes[..count].to_vec()).unwrap()
     }
 }

@@ -181,11 +181,12 @@ fn killed_upstreams_take_only_their_own_connections_with_them() {
             let (name, victim) = mortal.remove(0);
             kills.fetch_add(1, Ordering::SeqCst);
             let address = victim.kill();
+            // At once: another test may get a port that nobody has, and with it the clients of this one.
+            let (refusing, _) = Refusing::at(address);
             let seen = visits.load(Ordering::Relaxed);
             kills.fetch_add(1, Ordering::SeqCst);
             // Dark for a while, so that others have to be found.
             until("clients come", || visits.load(Ordering::Relaxed) > (seen + 50).min(CLIENTS));
-            let (refusing, _) = Refusing::at(address);
             mortal.push((name, Echoing::start(refusing.listen(), Some(name))));
             turn += 1;
             let seen = visits.load(Ordering::Relaxed);

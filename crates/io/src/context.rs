@@ -87,6 +87,11 @@ impl Context {
         self.bundles || self.receive_group.is_none()
     }
 
+    /// Bytes of the largest piece that a stream receives at once.
+    pub(crate) fn piece_bytes_max(&self) -> usize {
+        self.receive_group.as_ref().map_or(usize::MAX, |group| group.buffer_bytes() as usize)
+    }
+
     /// How the streams of this thread receive.
     pub fn receives(&self) -> &Receives {
         &self.receives

@@ -86,6 +86,11 @@ impl Group {
         !matches!(self.state.stock(), Stock::Exhausted)
     }
 
+    /// Bytes of one buffer, and so of one lease at the most.
+    pub fn buffer_bytes(&self) -> u32 {
+        self.state.memory.buffer_bytes()
+    }
+
     /// Bytes of the buffers that it has: with the kernel, with the program, or kept for the next burst.
     pub fn bytes(&self) -> u64 {
         u64::from(self.state.reserve.used.get()) * u64::from(self.state.memory.buffer_bytes())

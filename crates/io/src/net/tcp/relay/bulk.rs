@@ -33,7 +33,7 @@ pub(super) async fn carry(from: &TcpStream, to: &TcpStream, moved: &impl Fn(u64)
     // Not for `from`: a splice out of a socket that may wait goes on with what arrives meanwhile.
     let mode = Mode::choose(&to.socket).map_err(Broken::writing)?;
 
-    let mut traffic = Traffic::new(Way::Splice);
+    let mut traffic = Traffic::new(Way::Splice, usize::MAX);
     let mut fruitless = 0;
     while fruitless < FRUITLESS_MAX {
         ready(&from.socket, libc::POLLIN).await.map_err(Broken::reading)?;

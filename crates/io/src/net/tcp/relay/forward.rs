@@ -29,7 +29,8 @@ impl Broken {
 pub(super) async fn forward(from: &TcpStream, to: &TcpStream, moved: impl Fn(u64)) -> Result<(), Broken> {
     // A dropped write goes before: behind it, a piece would wait in our hands.
     to.flush().await.map_err(Broken::writing)?;
-    let mut traffic = Traffic::new(Way::Lease);
+    let largest = from.socket.context.piece_bytes_max();
+    let mut traffic = Traffic::new(Way::Lease, largest);
     loop {
         let piece = from.recv().await.map_err(Broken::reading)?;
         let count = piece.len();
@@ -43,7 +44,7 @@ pub(super) async fn forward(from: &TcpStream, to: &TcpStream, moved: impl Fn(u64
         to.write_all(piece).await.0.map_err(Broken::writing)?;
         moved(count as u64);
         if traffic.carried(count) == Way::Splice {
-            traffic = Traffic::new(Way::Lease);
+            traffic = Traffic::new(Way::Lease, largest);
             if from.socket.context.pipes().can_splice(from.socket.system()) {
                 // Boxed: few connections ever carry bulk, and the others are to stay small.
                 Box::pin(bulk::carry(from, to, &moved)).await?;

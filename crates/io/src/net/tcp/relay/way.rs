@@ -10,6 +10,9 @@ const BULK_BYTES: usize = 60 * 1024;
 const MESSAGE_BYTES: usize = 40 * 1024;
 /// So many pieces in a row have to say so: a switch costs a cancel, or an arm.
 const IN_A_ROW: u8 = 4;
+/// As many, where no piece can be that large, because pooled buffers are small: then full ones have to do, and messages
+/// of just that size may be taken for bulk.
+const FULL_IN_A_ROW: u8 = 16;
 
 /// How bytes are carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,28 +27,32 @@ pub(super) enum Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Traffic {
     way: Way,
+    /// Bytes of the largest piece that a lease can be.
+    largest: usize,
     /// Pieces in a row that speak for the other way.
     against: u8,
 }
 
 impl Traffic {
     /// The state before the first byte, and after a switch.
-    pub(super) const fn new(way: Way) -> Self {
-        Self { way, against: 0 }
+    pub(super) const fn new(way: Way, largest: usize) -> Self {
+        Self { way, largest, against: 0 }
     }
 
     /// Takes in a piece of so many bytes; the way of the next one.
     pub(super) fn carried(&mut self, bytes: usize) -> Way {
-        let is_against = match self.way {
-            Way::Lease => bytes >= BULK_BYTES,
-            Way::Splice => bytes < MESSAGE_BYTES,
+        let (is_against, enough) = match (self.way, self.largest < BULK_BYTES) {
+            (Way::Lease, false) => (bytes >= BULK_BYTES, IN_A_ROW),
+            (Way::Lease, true) => (bytes >= self.largest, FULL_IN_A_ROW),
+            (Way::Splice, _) => (bytes < MESSAGE_BYTES, IN_A_ROW),
         };
         self.against = if is_against { self.against + 1 } else { 0 };
-        if self.against >= IN_A_ROW {
-            *self = Self::new(match self.way {
+        if self.against >= enough {
+            let other = match self.way {
                 Way::Lease => Way::Splice,
                 Way::Splice => Way::Lease,
-            });
+            };
+            *self = Self::new(other, self.largest);
         }
         self.way
     }
@@ -56,7 +63,11 @@ mod tests {
     use super::*;
 
     fn ways(start: Way, pieces: &[usize]) -> Vec<Way> {
-        let mut traffic = Traffic::new(start);
+        ways_of(start, usize::MAX, pieces)
+    }
+
+    fn ways_of(start: Way, largest: usize, pieces: &[usize]) -> Vec<Way> {
+        let mut traffic = Traffic::new(start, largest);
         pieces.iter().map(|&bytes| traffic.carried(bytes)).collect()
     }
 
@@ -73,6 +84,18 @@ mod tests {
         let (no, yes, bulk) = (Way::Lease, Way::Splice, 60 * KIB);
         assert_eq!(ways(Way::Lease, &[bulk, 256 * KIB, bulk, bulk, bulk]), [no, no, no, yes, yes]);
         assert_eq!(ways(Way::Lease, &[bulk, bulk, bulk, 64, bulk, bulk, bulk]), [no; 7]);
+    }
+
+    /// The trap: where no piece reaches the mark, bulk is never spliced.
+    #[test]
+    fn where_pieces_are_small_full_ones_in_a_row_start_to_splice() {
+        let full = 16 * KIB;
+        let ways = ways_of(Way::Lease, full, &[full; 16]);
+        assert_eq!((ways[14], ways[15]), (Way::Lease, Way::Splice));
+        let mut broken = [full; 30];
+        broken[15] = full - 1;
+        assert_eq!(ways_of(Way::Lease, full, &broken), [Way::Lease; 30]);
+        assert_eq!(ways_of(Way::Splice, full, &[full; 4])[3], Way::Lease, "back as ever");
     }
 
     #[test]
